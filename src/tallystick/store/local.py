@@ -1,0 +1,170 @@
+"""A store in a folder: `ab/abcdef….blob`, written to a temporary file, synced and renamed."""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from .. import merkle
+from ..blob import (
+    DOCUMENT_LEAF,
+    HEADER_BYTES,
+    WORD_BYTES,
+    Header,
+    Kind,
+    check,
+    decode_header,
+    encode_header,
+)
+from ..errors import BlobUnavailable, InvalidBlob, InvalidTensor, StoreUnavailable, TallystickError
+from . import Words
+
+SUFFIX = ".blob"
+DTYPES: dict[Kind, np.dtype[np.int32] | np.dtype[np.int64] | np.dtype[np.uint8]] = {
+    Kind.MODEL: np.dtype("<i4"),
+    Kind.UPDATE: np.dtype("<i4"),
+    Kind.SUMS: np.dtype("<i8"),
+    Kind.DOCUMENT: np.dtype("u1"),
+}
+
+
+class LocalStore:
+    """Blobs in a folder of this machine. Safe for several processes: writes are renames of whole files."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.url = f"file:{folder}"
+
+    def put(self, kind: Kind, payload: Words | bytes, leaf_words: int = DOCUMENT_LEAF) -> bytes:
+        data = _payload(kind, payload)
+        header = Header(kind, leaf_words, len(data) // WORD_BYTES[kind])
+        hashes = merkle.leaf_hashes(data, header.leaf_bytes)
+        root = merkle.root_of(hashes)
+        if not self._intact(root, header):
+            self._write(self.path(root), encode_header(header), data, b"".join(hashes))
+        return root
+
+    def get(
+        self, root: bytes, kind: Kind, leaf_words: int | None = None, count: int | None = None
+    ) -> Words:
+        header = self.header(root)
+        wanted = Header(
+            kind,
+            header.leaf_words if leaf_words is None else leaf_words,
+            header.count if count is None else count,
+        )
+        if header != wanted:
+            raise InvalidBlob(
+                f"{self.path(root)} holds {_describe(header)}, not {_describe(wanted)}. "
+                "It belongs to another task, or its header was changed."
+            )
+        return self._verified(root, header)
+
+    def document(self, root: bytes) -> bytes:
+        return self.get(root, Kind.DOCUMENT, DOCUMENT_LEAF).tobytes()
+
+    def header(self, root: bytes) -> Header:
+        path = self.path(root)
+        try:
+            with path.open("rb") as file:
+                header = decode_header(file.read(HEADER_BYTES), str(path))
+                size = os.fstat(file.fileno()).st_size
+        except FileNotFoundError:
+            raise BlobUnavailable(
+                f"no blob {root.hex()} in {self.url}. Fetch it from another store, or ask its author."
+            ) from None
+        except OSError as error:
+            raise StoreUnavailable(f"cannot read {path}: {error.strerror}.") from error
+        if size != header.total_bytes:
+            raise InvalidBlob(
+                f"{path} is {size} bytes long where its header says {header.total_bytes}: "
+                "it is truncated or has bytes added. Fetch it again from another store."
+            )
+        return header
+
+    def has(self, root: bytes) -> bool:
+        return self.path(root).is_file()
+
+    def roots(self) -> Iterator[bytes]:
+        for path in self.folder.glob(f"??/*{SUFFIX}"):
+            try:
+                yield bytes.fromhex(path.stem)
+            except ValueError:
+                continue
+
+    def delete(self, root: bytes) -> None:
+        self.path(root).unlink(missing_ok=True)
+
+    def path(self, root: bytes) -> Path:
+        name = root.hex()
+        return self.folder / name[:2] / f"{name}{SUFFIX}"
+
+    def _verified(self, root: bytes, header: Header) -> Words:
+        path = self.path(root)
+        try:
+            raw: np.ndarray[tuple[int], np.dtype[np.uint8]] = np.memmap(path, np.uint8, "r")
+        except OSError as error:
+            raise StoreUnavailable(f"cannot read {path}: {error.strerror}.") from error
+        end = HEADER_BYTES + header.payload_bytes
+        check(root, header, raw[HEADER_BYTES:end].data, raw[end:].tobytes(), str(path))
+        words: Words = raw[HEADER_BYTES:end].view(DTYPES[header.kind])
+        return words
+
+    def _intact(self, root: bytes, header: Header) -> bool:
+        if not self.has(root):
+            return False
+        try:
+            if self.header(root) == header:
+                self._verified(root, header)
+                return True
+        except TallystickError:
+            pass  # A damaged blob of this name is repaired by writing it again.
+        return False
+
+    def _write(self, path: Path, *parts: bytes | memoryview) -> None:
+        temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}.part")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                with temporary.open("xb") as file:
+                    for part in parts:
+                        file.write(part)
+                    file.flush()
+                    os.fsync(file.fileno())
+                temporary.rename(path)
+            finally:
+                temporary.unlink(missing_ok=True)
+            directory = os.open(path.parent, os.O_RDONLY)
+            try:
+                os.fsync(directory)
+            finally:
+                os.close(directory)
+        except OSError as error:
+            remedy = (
+                "Free some space and run again; nothing written before is lost."
+                if error.errno in (errno.ENOSPC, errno.EDQUOT)
+                else "Check the folder and its permissions."
+            )
+            raise StoreUnavailable(f"cannot write {path}: {error.strerror}. {remedy}") from error
+
+
+def _payload(kind: Kind, payload: Words | bytes) -> memoryview:
+    if isinstance(payload, bytes):
+        if kind != Kind.DOCUMENT:
+            raise InvalidTensor(f"a {kind.name.lower()} is stored from an array of words, not bytes.")
+        return memoryview(payload)
+    if kind == Kind.DOCUMENT or payload.dtype != DTYPES[kind] or payload.ndim != 1:
+        raise InvalidTensor(
+            f"a {kind.name.lower()} needs a flat {DTYPES[kind].name} vector, "
+            f"not {payload.dtype} of shape {payload.shape}."
+        )
+    return np.ascontiguousarray(payload, DTYPES[kind]).view(np.uint8).data
+
+
+def _describe(header: Header) -> str:
+    return f"a {header.kind.name.lower()} of {header.count} words in leaves of {header.leaf_words}"
