@@ -40,7 +40,9 @@ def test_words_come_back_as_they_went_in(shelf: store.Store) -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(place=st.integers(0, 2**31), bit=st.integers(0, 7))
-def test_any_single_flipped_bit_is_found(tmp_path_factory: pytest.TempPathFactory, place: int, bit: int) -> None:
+def test_any_single_flipped_bit_is_found(
+    tmp_path_factory: pytest.TempPathFactory, place: int, bit: int
+) -> None:
     """No bit of a stored file, header and hash table included, can change unseen."""
     shelf = store.open(str(tmp_path_factory.mktemp("s")))
     root = shelf.put(Kind.UPDATE, WORDS, 64)

@@ -75,7 +75,15 @@ class Header:
 def encode_header(header: Header) -> bytes:
     """The 32 bytes of a header."""
     return HEADER.pack(
-        MAGIC, VERSION, header.kind, WORD_BYTES[header.kind], 0, header.leaf_words, 0, header.count, 0
+        MAGIC,
+        VERSION,
+        header.kind,
+        WORD_BYTES[header.kind],
+        0,
+        header.leaf_words,
+        0,
+        header.count,
+        0,
     )
 
 
@@ -86,7 +94,9 @@ def decode_header(data: bytes, source: str) -> Header:
             f"{source} is truncated: {len(data)} bytes are no {HEADER_BYTES}-byte header. "
             "Fetch it again from another store."
         )
-    magic, version, kind, word_bytes, zero1, leaf_words, zero2, count, zero3 = HEADER.unpack_from(data)
+    magic, version, kind, word_bytes, zero1, leaf_words, zero2, count, zero3 = HEADER.unpack_from(
+        data
+    )
     checks = (
         ("magic", magic == MAGIC),
         ("version", version == VERSION),
@@ -114,7 +124,9 @@ def check(
     if stored == actual and merkle.root_of(actual) == root:
         return
     if merkle.root_of(stored) == root:
-        leaf = next(i for i, pair in enumerate(zip(stored, actual, strict=True)) if pair[0] != pair[1])
+        leaf = next(
+            i for i, pair in enumerate(zip(stored, actual, strict=True)) if pair[0] != pair[1]
+        )
         raise DamagedLeaf(
             f"{source}: leaf {leaf} (words {leaf * header.leaf_words} to "
             f"{min((leaf + 1) * header.leaf_words, header.count) - 1}) does not hash to what root "
@@ -122,7 +134,9 @@ def check(
             leaf,
         )
     if merkle.root_of(actual) == root:
-        leaf = next(i for i, pair in enumerate(zip(stored, actual, strict=True)) if pair[0] != pair[1])
+        leaf = next(
+            i for i, pair in enumerate(zip(stored, actual, strict=True)) if pair[0] != pair[1]
+        )
         raise DamagedLeaf(
             f"{source}: the stored hash of leaf {leaf} was changed; the words themselves are intact. "
             "Fetch the blob again, or write it again from its words.",

@@ -188,7 +188,16 @@ class Finalise:
 
 
 Call = (
-    CreateTask | Admit | Deposit | Withdraw | Open | Commit | CommitBatch | Exclude | Propose | Finalise
+    CreateTask
+    | Admit
+    | Deposit
+    | Withdraw
+    | Open
+    | Commit
+    | CommitBatch
+    | Exclude
+    | Propose
+    | Finalise
 )
 
 
@@ -476,9 +485,7 @@ def process_open(state: State, call: Open, sender: Address, now: int) -> tuple[E
         raise errors.WrongRound(task.opened + (1 if task.head == task.opened else 0))
     if call.round > p.slots and task.rounds[call.round - p.slots].phase != Phase.FINAL:
         raise errors.SlotsFull(call.round - p.slots)
-    task.rounds[call.round] = Round(
-        phase=Phase.OPEN, parent=task.head, commit_deadline=deadline
-    )
+    task.rounds[call.round] = Round(phase=Phase.OPEN, parent=task.head, commit_deadline=deadline)
     task.opened = call.round
     return (Opened(call.task, call.round, task.head, deadline),)
 
@@ -540,7 +547,13 @@ def process_exclude(state: State, call: Exclude, sender: Address, now: int) -> t
         if held == bytes(DIGEST_BYTES):
             raise errors.AlreadyExcluded(call.member)
         digest = commitment_digest(
-            state.chain_id, state.contract, call.task, call.round, call.member, call.root, call.weight
+            state.chain_id,
+            state.contract,
+            call.task,
+            call.round,
+            call.member,
+            call.root,
+            call.weight,
         )
         if digest[:DIGEST_BYTES] != held:
             raise errors.NotCommitted(call.member)
@@ -590,7 +603,12 @@ def process_propose(state: State, call: Propose, sender: Address, now: int) -> t
     task.head = call.round
     return (
         Proposed(
-            call.task, call.round, sender, call.count, call.sum_root, call.next_root,
+            call.task,
+            call.round,
+            sender,
+            call.count,
+            call.sum_root,
+            call.next_root,
             now + p.challenge_window,
         ),
     )
@@ -630,4 +648,3 @@ _HANDLERS: dict[type[Any], Callable[[State, Any, Address, int], tuple[Event, ...
     Propose: process_propose,
     Finalise: process_finalise,
 }
-

@@ -156,7 +156,9 @@ class LocalStore:
 def _payload(kind: Kind, payload: Words | bytes) -> memoryview:
     if isinstance(payload, bytes):
         if kind != Kind.DOCUMENT:
-            raise InvalidTensor(f"a {kind.name.lower()} is stored from an array of words, not bytes.")
+            raise InvalidTensor(
+                f"a {kind.name.lower()} is stored from an array of words, not bytes."
+            )
         return memoryview(payload)
     if kind == Kind.DOCUMENT or payload.dtype != DTYPES[kind] or payload.ndim != 1:
         raise InvalidTensor(
