@@ -190,9 +190,26 @@ def test_a_batch_fixes_its_members_and_an_entry_is_excluded_by_its_path() -> Non
     with pytest.raises(errors.NotCommitted):
         process(state, Exclude(task, 1, MEMBERS[1], 7, ROOT, 1, 2, path), AGGREGATOR, 0)
     process(state, Exclude(task, 1, MEMBERS[1], 7, ROOT, 1, 1, path), AGGREGATOR, 0)
+    with pytest.raises(errors.AlreadyExcluded):
+        process(state, Exclude(task, 1, MEMBERS[1], 7, ROOT, 1, 1, path), AGGREGATOR, 0)
+    process(state, Propose(task, 1, 2, ROOT, OTHER), AGGREGATOR, 101)
+
+
+def test_forged_batch_entries_cannot_shut_members_out() -> None:
+    """An aggregator that batches and excludes what nobody signed can neither close a round early nor wedge it."""
+    state, task = begin()
+    process(state, Open(task, 1), AGGREGATOR, 0)
+    hashes = [merkle.leaf_hash(entry_bytes(member, 1, OTHER)) for member in MEMBERS]
+    process(state, CommitBatch(task, 1, merkle.root_of(hashes), 3), AGGREGATOR, 0)
+    for index in (0, 1):
+        path = merkle.path(hashes, index)
+        forged = Exclude(task, 1, MEMBERS[index], 1, OTHER, 1, index, path)
+        process(state, forged, AGGREGATOR, 0)
     with pytest.raises(errors.CommitsOpen):
-        process(state, Propose(task, 1, 3, ROOT, OTHER), AGGREGATOR, 0)
-    process(state, Propose(task, 1, 2, ROOT, OTHER), AGGREGATOR, 0)
+        process(state, Propose(task, 1, 2, ROOT, OTHER), AGGREGATOR, 0)
+    for member in MEMBERS:
+        process(state, Commit(task, 1, 7, ROOT), member, 0)
+    process(state, Propose(task, 1, 3, ROOT, OTHER), RIVAL, 0)
 
 
 def test_a_round_without_quorum_is_given_another_window() -> None:

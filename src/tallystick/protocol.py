@@ -532,7 +532,11 @@ def process_commit_batch(
 
 
 def process_exclude(state: State, call: Exclude, sender: Address, now: int) -> tuple[Event, ...]:
-    """Direct commitments are looked up first: where a member is in the batch too, the direct one counts."""
+    """Direct commitments are looked up first: where a member is in the batch too, the direct one counts.
+
+    Only direct exclusions are counted, for only they cannot be forged: an aggregator that batches and excludes entries
+    which nobody signed must not be able to close the round on members who have yet to commit.
+    """
     task = get_task(state, call.task)
     current = task.rounds.get(call.round, Round())
     if current.phase != Phase.OPEN:
@@ -558,21 +562,21 @@ def process_exclude(state: State, call: Exclude, sender: Address, now: int) -> t
         if digest[:DIGEST_BYTES] != held:
             raise errors.NotCommitted(call.member)
         task.commitments[slot] = (call.round, bytes(DIGEST_BYTES))
+        task.rounds[call.round] = replace(current, excluded=current.excluded + 1)
     else:
         if (call.round, call.member) in task.batch_excluded:
             raise errors.AlreadyExcluded(call.member)
-        entry = entry_bytes(call.member, call.weight, call.root)
-        if not merkle.is_included(
-            current.batch_root, merkle.leaf_hash(entry), call.index, current.batch_count, call.path
+        entry = merkle.leaf_hash(entry_bytes(call.member, call.weight, call.root))
+        if call.member not in task.members or not merkle.is_included(
+            current.batch_root, entry, call.index, current.batch_count, call.path
         ):
             raise errors.NotCommitted(call.member)
         task.batch_excluded.add((call.round, call.member))
-    task.rounds[call.round] = replace(current, excluded=current.excluded + 1)
     return (Excluded(call.task, call.round, call.member, call.reason),)
 
 
 def process_propose(state: State, call: Propose, sender: Address, now: int) -> tuple[Event, ...]:
-    """The roster is fixed once the window has passed, or once every member has committed or was excluded."""
+    """The roster is fixed once the window has passed, or once every member is counted in or directly excluded."""
     task = get_task(state, call.task)
     p = task.parameters
     current = task.rounds.get(call.round, Round())
