@@ -1,0 +1,257 @@
+"""Rules over integers: how the words of many updates become one next model, with the same bits on any machine.
+
+The weighted mean is `aggregate[j] = floor((S[j] + W // 2) / W)` with `S[j] = sum of w_k * u_k[j]` in int64 and
+`W = sum of w_k < 2**32`. A word is at least -2**31 and less than 2**31, so S + W // 2 stays inside int64.
+`next[j] = global[j] + aggregate[j]`, held at the ends of int32: a rule without exceptions cannot be stopped by one member.
+
+The sum tree combines members in groups of `fan_in`, so that a wrong sum anywhere is one node that is not the sum of its
+few children (compare Maxwell's Merkle sum tree; a node here also commits to a whole vector of partial sums).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import sha256
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import merkle
+from .encoding import WORD, Words, as_bytes
+from .errors import InvalidLayout, InvalidParameter, InvalidWeight
+
+Sums = NDArray[np.int64]
+Progress = Callable[[int, int], None]
+
+MAX_TOTAL_WEIGHT = 2**32 - 1
+BLOCK = 1 << 16
+"""Words combined at a time: a block of sums and of each update fit the processor's cache."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One member of a roster: its account (20 bytes), weight, and the root of its update."""
+
+    member: bytes
+    weight: int
+    root: bytes
+
+    @property
+    def digest(self) -> bytes:
+        """Leaf of the sum tree: H(0x02 | member | weight, 4 bytes | root)."""
+        return sha256(b"\x02" + self.member + self.weight.to_bytes(4, "big") + self.root).digest()
+
+
+@dataclass(frozen=True)
+class SumNode:
+    """An inner node of the sum tree: how many members, their weight, the root of their summed words, the children."""
+
+    count: int
+    weight: int
+    vector_root: bytes
+    children: tuple[bytes, ...]
+
+    @cached_property
+    def digest(self) -> bytes:
+        """H(0x03 | count, 4 bytes | weight, 8 bytes | root of the partial sums | the children's digests)."""
+        head = b"\x03" + self.count.to_bytes(4, "big") + self.weight.to_bytes(8, "big")
+        return sha256(head + self.vector_root + b"".join(self.children)).digest()
+
+
+@dataclass(frozen=True)
+class SumTree:
+    """Levels from the one above the roster to the top, which is one node."""
+
+    levels: tuple[tuple[SumNode, ...], ...]
+
+    @property
+    def root(self) -> bytes:
+        """The proposal's `sumRoot`."""
+        return self.levels[-1][0].digest
+
+
+@dataclass(frozen=True)
+class Combined:
+    """What a round comes to: the sum tree, and the next model with its root."""
+
+    tree: SumTree
+    next_words: Words
+    next_root: bytes
+
+
+def sort_roster(entries: Iterable[Entry]) -> tuple[Entry, ...]:
+    """Entries by member, ascending: the one order that everybody finds. Raises `InvalidParameter` on a member twice."""
+    roster = tuple(sorted(entries, key=lambda entry: entry.member))
+    for earlier, later in zip(roster, roster[1:], strict=False):
+        if earlier.member == later.member:
+            raise InvalidParameter(f"member 0x{later.member.hex()} is in the roster twice.")
+    return roster
+
+
+def weighted_mean(updates: Sequence[Words], weights: Sequence[int], threads: int = 1) -> Words:
+    """The weighted mean (int32[d]) of updates (int32[d] each).
+
+    Raises `InvalidWeight` unless weights are positive integers that sum to less than 2**32, and `InvalidLayout` unless
+    all updates have one length.
+    """
+    size, total = _check(updates, weights)
+    mean = np.empty(size, np.int32)
+
+    def one(start: int) -> None:
+        sums = _weighted_sum(updates, weights, start, min(start + BLOCK, size))
+        mean[start : start + BLOCK] = _divide(sums, total)
+
+    _for_each(one, range(0, size, BLOCK), threads)
+    return mean
+
+
+def next_model(base: Words, aggregate: NDArray[np.int32] | Sums) -> Words:
+    """The next global model (int32[d]): base + aggregate, held at the ends of int32."""
+    following = base.astype(np.int64)
+    following += aggregate
+    np.clip(following, WORD.min, WORD.max, out=following)
+    return following.astype(np.int32)
+
+
+def combine(
+    base: Words,
+    entries: Sequence[Entry],
+    updates: Sequence[Words],
+    leaf_words: int,
+    fan_in: int,
+    threads: int = 1,
+    progress: Progress | None = None,
+) -> Combined:
+    """Combine a round in one pass over the updates.
+
+    `entries` and `updates` (int32[d] each, memory maps welcome) go together, in any order: the roster is sorted here. A
+    block of every update is read once, summed up the tree and hashed; memory is that of a block, the next model, and
+    32 bytes per leaf of each node. `progress` is told (blocks done, blocks).
+    Raises as `weighted_mean` and `sort_roster`.
+    """
+    size, total = _check(updates, [entry.weight for entry in entries])
+    if base.shape != (size,):
+        raise InvalidLayout(f"updates have {size} words where the global model has {base.shape[0]}.")
+    vectors = {entry.member: vector for entry, vector in zip(entries, updates, strict=True)}
+    roster = sort_roster(entries)
+    ordered = [vectors[entry.member] for entry in roster]
+    weights = [entry.weight for entry in roster]
+
+    widths = _widths(len(roster), fan_in)
+    step = max(1, BLOCK // leaf_words) * leaf_words
+    starts = range(0, size, step)
+    hashes: list[list[list[list[bytes]]]] = [
+        [[[] for _ in starts] for _ in range(width)] for width in widths
+    ]
+    next_hashes: list[list[bytes]] = [[] for _ in starts]
+    next_words = np.empty(size, np.int32)
+
+    def one(number: int) -> None:
+        start, stop = starts[number], min(starts[number] + step, size)
+        groups = range(0, len(ordered), fan_in)
+        sums = [
+            _weighted_sum(ordered[k : k + fan_in], weights[k : k + fan_in], start, stop)
+            for k in groups
+        ]
+        for level in range(len(widths)):
+            for node, vector in enumerate(sums):
+                hashes[level][node][number] = merkle.leaf_hashes(as_bytes(vector), 8 * leaf_words)
+            if len(sums) > 1:
+                sums = [_sum(sums[k : k + fan_in]) for k in range(0, len(sums), fan_in)]
+        block = next_model(base[start:stop], _divide(sums[0], total))
+        next_hashes[number] = merkle.leaf_hashes(as_bytes(block), 4 * leaf_words)
+        next_words[start:stop] = block
+
+    _for_each(one, range(len(starts)), threads, progress)
+    tree = _tree(roster, fan_in, [[_root(node) for node in level] for level in hashes])
+    return Combined(tree, next_words, _root(next_hashes))
+
+
+def _check(updates: Sequence[Words], weights: Sequence[int]) -> tuple[int, int]:
+    if not updates or len(updates) != len(weights):
+        raise InvalidParameter(f"{len(updates)} updates with {len(weights)} weights: need one each.")
+    for weight in weights:
+        if not isinstance(weight, int) or weight < 1:
+            raise InvalidWeight(f"weight {weight!r} is not a positive integer.")
+    total = sum(weights)
+    if total > MAX_TOTAL_WEIGHT:
+        raise InvalidWeight(
+            f"weights sum to {total}, over {MAX_TOTAL_WEIGHT}: sums could overflow. Count in larger units."
+        )
+    for update in updates:
+        if update.dtype != np.int32 or update.shape != updates[0].shape or update.ndim != 1:
+            raise InvalidLayout(
+                f"an update is {update.dtype}{list(update.shape)}, not int32{list(updates[0].shape)}."
+            )
+    return updates[0].shape[0], total
+
+
+def _weighted_sum(updates: Sequence[Words], weights: Sequence[int], start: int, stop: int) -> Sums:
+    sums = np.zeros(stop - start, np.int64)
+    product = np.empty(stop - start, np.int64)
+    for update, weight in zip(updates, weights, strict=True):
+        np.multiply(update[start:stop], np.int64(weight), out=product)
+        sums += product
+    return sums
+
+
+def _sum(children: Sequence[Sums]) -> Sums:
+    total = children[0].copy()
+    for child in children[1:]:
+        total += child
+    return total
+
+
+def _divide(sums: Sums, total: int) -> Sums:
+    return (sums + total // 2) // total
+
+
+def _widths(members: int, fan_in: int) -> list[int]:
+    """Nodes on each level, from the one above the roster up."""
+    widths = [-(-members // fan_in)]
+    while widths[-1] > 1:
+        widths.append(-(-widths[-1] // fan_in))
+    return widths
+
+
+def _root(blocks: Iterable[Sequence[bytes]]) -> bytes:
+    return merkle.root_of([leaf for block in blocks for leaf in block])
+
+
+def _tree(
+    roster: Sequence[Entry], fan_in: int, vector_roots: Sequence[Sequence[bytes]]
+) -> SumTree:
+    children = [(1, entry.weight, entry.digest) for entry in roster]
+    levels: list[tuple[SumNode, ...]] = []
+    for roots in vector_roots:
+        nodes = []
+        for position, vector_root in enumerate(roots):
+            counts, weights, digests = zip(
+                *children[position * fan_in : (position + 1) * fan_in], strict=True
+            )
+            nodes.append(SumNode(sum(counts), sum(weights), vector_root, digests))
+        levels.append(tuple(nodes))
+        children = [(node.count, node.weight, node.digest) for node in nodes]
+    return SumTree(tuple(levels))
+
+
+def _for_each(
+    work: Callable[[int], None], items: range, threads: int, progress: Progress | None = None
+) -> None:
+    """Do independent pieces of work; blocks do not touch each other, so threads cannot change a bit."""
+    done = 0
+    if threads <= 1:
+        for item in items:
+            work(item)
+            done += 1
+            if progress:
+                progress(done, len(items))
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        for _ in pool.map(work, items):
+            done += 1
+            if progress:
+                progress(done, len(items))
