@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,7 +86,7 @@ class Combined:
 def sort_roster(entries: Iterable[Entry]) -> tuple[Entry, ...]:
     """Entries by member, ascending: the one order that everybody finds. Raises `InvalidParameter` on a member twice."""
     roster = tuple(sorted(entries, key=lambda entry: entry.member))
-    for earlier, later in zip(roster, roster[1:], strict=False):
+    for earlier, later in pairwise(roster):
         if earlier.member == later.member:
             raise InvalidParameter(f"member 0x{later.member.hex()} is in the roster twice.")
     return roster

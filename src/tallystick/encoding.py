@@ -183,13 +183,17 @@ def dequantise(words: Words, layout: Layout, scale: int) -> dict[str, NDArray[np
     return arrays
 
 
-def _float_bounds(name: str, scale: int) -> tuple[float, float]:
+_LARGEST = {"float16": 65504.0, "float32": float(np.finfo(np.float32).max), "float64": np.inf}
+_FRACTION_BITS = {"float16": 11, "float32": 24, "float64": 53}
+
+
+def _float_bounds(dtype: str, scale: int) -> tuple[float, float]:
     """The outermost values of a float dtype whose words still fit int32."""
-    kind = {"float16": np.float16, "float32": np.float32, "float64": np.float64}[name]
-    edge, largest = 2.0 ** (31 - scale), float(np.finfo(kind).max)
+    edge, largest = 2.0 ** (31 - scale), _LARGEST[dtype]
     if edge > largest:
         return -largest, largest
-    return -edge, float(np.nextafter(kind(edge), kind(0)))
+    # The next value below a power of two, or the next whole word, whichever is further down.
+    return -edge, edge - max(edge * 2.0 ** -_FRACTION_BITS[dtype], 2.0**-scale)
 
 
 def update_of(arrays: Arrays, base: Words, layout: Layout, scale: int) -> Words:

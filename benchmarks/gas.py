@@ -1,0 +1,107 @@
+"""Gas of every call, on the real contract: `python -m benchmarks.gas`.
+
+Whole transactions, as a receipt reports them (Prague, EIP-7623 calldata floor included). Each figure is the dearest of
+all its occurrences in a run of several rounds, so that the first use of a slot cannot hide behind the later ones.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import defaultdict
+
+from tallystick import keys, ledger, merkle
+from tallystick.commitment import entry_bytes
+from tallystick.protocol import (
+    MIN_BOND,
+    Admit,
+    Call,
+    Commit,
+    CommitBatch,
+    CreateTask,
+    Deposit,
+    Exclude,
+    Finalise,
+    Open,
+    Parameters,
+    Propose,
+    Reason,
+    TaskCreated,
+    Withdraw,
+)
+
+LIMITS = {"commit": 35_000, "commit batch of 10": 80_000, "commit batch of 1000": 80_000}
+ROUNDS = 6
+
+
+def measure(members: int, batched: bool) -> dict[str, int]:
+    """Dearest gas of each kind of call in a task of `members` over several rounds."""
+    chain = ledger.open("embedded:")
+    sponsor, aggregator = keys.demo(7, "sponsor", 0), keys.demo(7, "aggregator", 0)
+    accounts = sorted(
+        (keys.demo(7, "member", k) for k in range(members)),
+        key=lambda account: bytes.fromhex(account.address[2:]),
+    )
+    addresses = [bytes.fromhex(account.address[2:]) for account in accounts]
+    spent: dict[str, int] = defaultdict(int)
+
+    def send(signer: object, call: Call, name: str) -> ledger.Receipt:
+        (receipt,) = chain.send(signer, call)  # type: ignore[arg-type]
+        spent[name] = max(spent[name], receipt.gas)
+        return receipt
+
+    parameters = Parameters(
+        sponsor=bytes.fromhex(sponsor.address[2:]), layout=b"\x01" * 32, genesis=b"\x02" * 32,
+        dimension=1_000_000, scale=24, leaf_words=256, fan_in=4, rule=0, rounds=ROUNDS, quorum=1,
+        max_weight=100_000, max_members=members, slots=4, commit_window=100, challenge_window=100,
+        bond=MIN_BOND, salt=bytes(32),
+    )  # fmt: skip
+    created = send(sponsor, CreateTask(parameters), "create task").events[0]
+    assert isinstance(created, TaskCreated)
+    task = created.task
+    for start in range(0, members, 100):
+        batch = tuple(addresses[start : start + 100])
+        gas = send(sponsor, Admit(task, batch), "admit").gas
+        spent["admit, per member"] = max(spent["admit, per member"], gas // len(batch))
+    send(aggregator, Deposit(4 * MIN_BOND), "deposit")
+    for number in range(1, ROUNDS + 1):
+        send(aggregator, Open(task, number), "open")
+        excluded = 0
+        if batched:
+            hashes = [
+                merkle.leaf_hash(entry_bytes(address, 569, bytes([number]) * 32)) for address in addresses
+            ]
+            name = f"commit batch of {members}"
+            send(aggregator, CommitBatch(task, number, merkle.root_of(hashes), members), name)
+        else:
+            for k, account in enumerate(accounts):
+                root = merkle.leaf_hash(bytes([number, k % 256]))
+                send(account, Commit(task, number, 569, root), "commit")
+                if k == 0 and members > 1:
+                    left_out = Exclude(task, number, addresses[0], 569, root, Reason.WITHHELD)
+                    send(aggregator, left_out, "exclude")
+                    excluded = 1
+        proposal = Propose(
+            task, number, members - excluded, b"\x03" * 32, bytes([number]) * 32
+        )
+        send(aggregator, proposal, "propose")
+        chain.wait(chain.round(task, number).final_at)
+        send(sponsor, Finalise(task, number), "finalise")
+    send(aggregator, Withdraw(MIN_BOND), "withdraw")
+    chain.close()
+    return dict(spent)
+
+
+def main() -> int:
+    """Print the table and one JSON line; exit 1 if a limit is exceeded."""
+    direct, ten, thousand = measure(10, False), measure(10, True), measure(1000, True)
+    table = direct | {k: v for k, v in (ten | thousand).items() if k.startswith("commit batch")}
+    print("| call | gas | limit |\n| --- | ---: | ---: |")
+    for name, gas in table.items():
+        print(f"| {name} | {gas:,} | {format(LIMITS[name], ',') if name in LIMITS else ''} |")
+    print(json.dumps({"benchmark": "gas", "gas": table}))
+    return int(any(table[name] > limit for name, limit in LIMITS.items()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
