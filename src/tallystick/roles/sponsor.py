@@ -1,0 +1,99 @@
+"""The sponsor: creates a task around an initial model, admits its members, and puts up the aggregator's bond."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+
+from .. import protocol
+from ..blob import DOCUMENT_LEAF
+from ..commitment import task_digest
+from ..encoding import Arrays, default_leaf_words, layout_of, quantise
+from ..errors import UnknownTask
+from ..ledger import Ledger, Signer, address_of
+from ..store import Kind, Store
+
+BOND = 10**16
+"""0.01 ether a proposal."""
+
+
+def create_task(
+    ledger: Ledger,
+    store: Store,
+    signer: Signer,
+    arrays: Arrays,
+    *,
+    members: Sequence[bytes],
+    rounds: int,
+    scale: int = 24,
+    leaf_words: int | None = None,
+    fan_in: int = 4,
+    quorum: int = 1,
+    max_members: int | None = None,
+    max_weight: int | None = None,
+    slots: int = 16,
+    commit_window: int = 3600,
+    challenge_window: int = 600,
+    bond: int = BOND,
+    salt: bytes | None = None,
+) -> bytes:
+    """Put the initial model and its layout in the store, create the task on the ledger and admit the members.
+
+    Returns the task id. Members are addresses of 20 bytes; windows are seconds. Raises what `encoding.quantise` and
+    the ledger raise. A task that exists already, with all its members, is left as it is, so a crashed setup can be run
+    again with the same `salt`.
+    """
+    layout = layout_of(arrays)
+    leaf = leaf_words or default_leaf_words(layout.size)
+    genesis = store.put(Kind.MODEL, quantise(arrays, layout, scale), leaf)
+    store.put(Kind.DOCUMENT, layout.to_json(), DOCUMENT_LEAF)
+    most = max_members or len(members)
+    parameters = protocol.Parameters(
+        sponsor=address_of(signer),
+        layout=layout.digest,
+        genesis=genesis,
+        dimension=layout.size,
+        scale=scale,
+        leaf_words=leaf,
+        fan_in=fan_in,
+        rule=protocol.Rule.MEAN,
+        rounds=rounds,
+        quorum=quorum,
+        max_weight=max_weight or protocol.MAX_TOTAL_WEIGHT // most,
+        max_members=most,
+        slots=slots,
+        commit_window=commit_window,
+        challenge_window=challenge_window,
+        bond=bond,
+        salt=secrets.token_bytes(32) if salt is None else salt,
+    )
+    task = task_digest(ledger.chain_id, ledger.contract, parameters)
+    admitted = {
+        event.member
+        for _, event in ledger.events(task, None)
+        if isinstance(event, protocol.Admitted)
+    }
+    if not _exists(ledger, task):
+        ledger.send(signer, protocol.CreateTask(parameters))
+    missing = tuple(member for member in members if member not in admitted)
+    if missing:
+        ledger.send(signer, protocol.Admit(task, missing))
+    return task
+
+
+def bond(ledger: Ledger, signer: Signer, task: bytes, proposals: int) -> None:
+    """Deposit what an aggregator needs to have `proposals` of a task in flight at once."""
+    parameters = ledger.task(task).parameters
+    held = ledger.balance(address_of(signer))
+    missing = parameters.bond * proposals - held.free - held.locked
+    if missing > 0:
+        ledger.send(signer, protocol.Deposit(missing))
+
+
+def _exists(ledger: Ledger, task: bytes) -> bool:
+
+    try:
+        ledger.task(task)
+    except UnknownTask:
+        return False
+    return True
