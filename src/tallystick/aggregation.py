@@ -135,7 +135,9 @@ def combine(
     """
     size, total = _check(updates, [entry.weight for entry in entries])
     if base.shape != (size,):
-        raise InvalidLayout(f"updates have {size} words where the global model has {base.shape[0]}.")
+        raise InvalidLayout(
+            f"updates have {size} words where the global model has {base.shape[0]}."
+        )
     vectors = {entry.member: vector for entry, vector in zip(entries, updates, strict=True)}
     roster = sort_roster(entries)
     ordered = [vectors[entry.member] for entry in roster]
@@ -173,7 +175,9 @@ def combine(
 
 def _check(updates: Sequence[Words], weights: Sequence[int]) -> tuple[int, int]:
     if not updates or len(updates) != len(weights):
-        raise InvalidParameter(f"{len(updates)} updates with {len(weights)} weights: need one each.")
+        raise InvalidParameter(
+            f"{len(updates)} updates with {len(weights)} weights: need one each."
+        )
     for weight in weights:
         if not isinstance(weight, int) or weight < 1:
             raise InvalidWeight(f"weight {weight!r} is not a positive integer.")
@@ -222,9 +226,7 @@ def _root(blocks: Iterable[Sequence[bytes]]) -> bytes:
     return merkle.root_of([leaf for block in blocks for leaf in block])
 
 
-def _tree(
-    roster: Sequence[Entry], fan_in: int, vector_roots: Sequence[Sequence[bytes]]
-) -> SumTree:
+def _tree(roster: Sequence[Entry], fan_in: int, vector_roots: Sequence[Sequence[bytes]]) -> SumTree:
     children = [(1, entry.weight, entry.digest) for entry in roster]
     levels: list[tuple[SumNode, ...]] = []
     for roots in vector_roots:
