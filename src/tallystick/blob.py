@@ -29,8 +29,7 @@ MAGIC = b"TLYB"
 VERSION = 1
 HEADER = struct.Struct("<4sBBBBIIQQ")
 HEADER_BYTES = HEADER.size
-DOCUMENT_LEAF = 1024
-"""Bytes per leaf of a document."""
+DOCUMENT_LEAF = merkle.DOCUMENT_LEAF
 MAX_LEAF_WORDS = 4096
 MAX_COUNT = 2**40
 

@@ -12,11 +12,11 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from hashlib import sha256
 
 import numpy as np
 from numpy.typing import NDArray
 
+from . import merkle
 from .errors import InvalidLayout, InvalidTensor
 
 Words = NDArray[np.int32]
@@ -69,8 +69,8 @@ class Layout:
 
     @cached_property
     def digest(self) -> bytes:
-        """SHA-256 of the canonical JSON; the task's `layout` parameter."""
-        return sha256(self.to_json()).digest()
+        """The task's `layout` parameter: the root under which a store keeps the canonical JSON as a document."""
+        return merkle.root(self.to_json(), merkle.DOCUMENT_LEAF)
 
     def to_json(self) -> bytes:
         """Canonical JSON: no spaces, ASCII, one list [name, shape, dtype] per tensor in order."""

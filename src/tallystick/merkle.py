@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from hashlib import sha256
 
 EMPTY_ROOT = sha256(b"").digest()
+DOCUMENT_LEAF = 1024
+"""Bytes per leaf of a document (anything that is not a vector of words)."""
 
 
 def leaf_hash(data: bytes | memoryview) -> bytes:
@@ -65,9 +67,7 @@ def path(hashes: Sequence[bytes], index: int) -> tuple[bytes, ...]:
     return tuple(siblings)
 
 
-def is_included(
-    root: bytes, leaf: bytes, index: int, count: int, path: Sequence[bytes]
-) -> bool:
+def is_included(root: bytes, leaf: bytes, index: int, count: int, path: Sequence[bytes]) -> bool:
     """Whether `path` shows leaf hash `leaf` at `index` of `count` under `root` (RFC 9162, section 2.1.3.2)."""
     if not 0 <= index < count:
         return False

@@ -1,0 +1,360 @@
+"""The auditor: no key, no trust. Replays a task from ledger and store, and names the first thing that is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import cast
+
+import numpy as np
+from eth_account import Account
+from eth_account.messages import encode_typed_data
+
+from .. import protocol
+from ..aggregation import Combined, Entry, combine, sort_roster
+from ..blob import HEADER_BYTES, DamagedLeaf, Kind
+from ..commitment import ENTRY_BYTES, commitment_digest, entry_bytes, task_digest, typed_data
+from ..encoding import Layout, Words
+from ..errors import AuditMismatch, BlobUnavailable, InvalidBlob, RootMismatch, TallystickError
+from ..ledger import Head, Ledger
+from ..protocol import DIGEST_BYTES, Parameters, Phase, Reason
+from ..store import Store
+
+Progress = Callable[[str, int, int], None]
+
+SIGNATURE_BYTES = 65
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where in a task something is: as much of it as is known."""
+
+    round: int | None = None
+    member: bytes | None = None
+    tensor: str | None = None
+    index: tuple[int, ...] | None = None
+    leaf: int | None = None
+    blob: str | None = None
+
+    def __str__(self) -> str:
+        parts = []
+        if self.round is not None:
+            parts.append(f"round {self.round}" if self.round else "the genesis model")
+        if self.member is not None:
+            parts.append(f"member 0x{self.member.hex()}")
+        if self.tensor is not None:
+            parts.append(
+                f"tensor {self.tensor!r}" + (f" at {list(self.index)}" if self.index else "")
+            )
+        if self.leaf is not None:
+            parts.append(f"leaf {self.leaf}")
+        return ", ".join(parts) or "the task"
+
+
+class Finding(AuditMismatch):
+    """Something that does not agree, and its place."""
+
+    def __init__(self, place: Place, said: str) -> None:
+        super().__init__(f"{place}: {said}")
+        self.place = place
+        self.said = said
+
+
+@dataclass(frozen=True)
+class RoundAudit:
+    """A round as recomputed: the roster, who was left out and why, and the model."""
+
+    number: int
+    roster: tuple[Entry, ...]
+    excluded: tuple[tuple[bytes, Reason], ...]
+    next_root: bytes
+    final: bool
+
+
+@dataclass(frozen=True)
+class Audit:
+    """An audit that found nothing wrong."""
+
+    task: bytes
+    parameters: Parameters
+    layout: Layout
+    rounds: tuple[RoundAudit, ...]
+    model_root: bytes
+    blobs: int
+    head: Head
+
+
+@dataclass
+class _Told:
+    """What the ledger's events tell of one round."""
+
+    direct: dict[bytes, Entry] = field(default_factory=dict)
+    batch: tuple[bytes, int] | None = None
+    excluded: dict[bytes, Reason] = field(default_factory=dict)
+    proposed: protocol.Proposed | None = None
+    final: bool = False
+
+
+def audit(
+    ledger: Ledger,
+    store: Store,
+    task: bytes,
+    head: Head | None = None,
+    progress: Progress | None = None,
+) -> Audit:
+    """Recompute a task: its id, layout, every commitment, roster, update, aggregate and model, and re-hash every blob.
+
+    `head` is the block that the ledger is known to have reached, if it is. Raises `Finding` (or the ledger's own
+    `JournalMismatch`) at the first thing that is wrong, `UnknownTask` if the ledger has no such task.
+    """
+    replay = _Replay(ledger, store, task, progress or (lambda what, done, of: None))
+    if head is not None and ledger.head() != head:
+        found = ledger.head()
+        raise Finding(
+            Place(),
+            f"the ledger ends at block {found.number} ({found.hash.hex()}) where the run had reached block "
+            f"{head.number} ({head.hash.hex()}): blocks were removed or replaced.",
+        )
+    return replay.run()
+
+
+class _Replay:
+    def __init__(self, ledger: Ledger, store: Store, task: bytes, progress: Progress) -> None:
+        self.ledger, self.store, self.task, self.progress = ledger, store, task, progress
+        self.parameters = ledger.task(task).parameters
+        self.members: set[bytes] = set()
+        self.seen: set[bytes] = set()
+
+    def run(self) -> Audit:
+        p = self.parameters
+        found = task_digest(self.ledger.chain_id, self.ledger.contract, p)
+        if found != self.task:
+            raise Finding(Place(), f"its parameters hash to {found.hex()}, not to its id.")
+        self.layout = self._layout()
+        words = self._words(p.genesis, Kind.MODEL, Place(0))
+        told = self._told()
+        rounds: list[RoundAudit] = []
+        for number in sorted(told):
+            one = told[number]
+            roster = self._roster(number, one)
+            if one.proposed is None:
+                for entry in roster:
+                    if self.store.has(
+                        entry.root
+                    ):  # An open round's updates may still be on their way.
+                        self._words(entry.root, Kind.UPDATE, Place(number, entry.member))
+                continue
+            words = self._round(number, one.proposed, roster, words)
+            excluded = tuple(sorted(one.excluded.items()))
+            rounds.append(RoundAudit(number, roster, excluded, one.proposed.next_root, one.final))
+            self.progress("rounds", len(rounds), len(told))
+        blobs = self._every_blob()
+        last = rounds[-1].next_root if rounds else p.genesis
+        return Audit(self.task, p, self.layout, tuple(rounds), last, blobs, self.ledger.head())
+
+    def _layout(self) -> Layout:
+        root = self.parameters.layout
+        try:
+            layout = Layout.from_json(self.store.document(root))
+        except (BlobUnavailable, InvalidBlob, RootMismatch) as error:
+            raise Finding(Place(blob=str(self.store.path(root))), f"its layout: {error}") from error
+        self.seen.add(root)
+        if layout.size != self.parameters.dimension:
+            raise Finding(
+                Place(),
+                f"its layout has {layout.size} words, its dimension is {self.parameters.dimension}.",
+            )
+        return layout
+
+    def _told(self) -> dict[int, _Told]:
+        told: dict[int, _Told] = {}
+        for _, event in self.ledger.events(self.task):
+            match event:
+                case protocol.Admitted(member=member):
+                    self.members.add(member)
+                case protocol.Opened(round=number):
+                    told.setdefault(number, _Told())
+                case protocol.Committed(member=member, round=number, weight=weight, root=root):
+                    told[number].direct[member] = Entry(member, weight, root)
+                case protocol.Batched(round=number, root=root, count=count):
+                    told[number].batch = (root, count)
+                case protocol.Excluded(round=number, member=member, reason=reason):
+                    told[number].excluded[member] = Reason(reason)
+                case protocol.Proposed(round=number):
+                    told[number].proposed = event
+                case protocol.Finalised(round=number):
+                    told[number].final = True
+        return told
+
+    def _roster(self, number: int, told: _Told) -> tuple[Entry, ...]:
+        p = self.parameters
+        entries = dict(self._batch(number, told)) | told.direct
+        for entry in entries.values():
+            place = Place(number, entry.member)
+            if entry.member not in self.members:
+                raise Finding(place, "committed without being a member.")
+            if not 1 <= entry.weight <= p.max_weight:
+                raise Finding(
+                    place, f"committed a weight of {entry.weight}, outside 1..{p.max_weight}."
+                )
+        for entry in told.direct.values():
+            held = self.ledger.commitment(self.task, number, entry.member)
+            digest = commitment_digest(
+                self.ledger.chain_id, self.ledger.contract, self.task, number,
+                entry.member, entry.root, entry.weight,
+            )[:DIGEST_BYTES]  # fmt: skip
+            gone = entry.member in told.excluded
+            if held is not None and held != (bytes(DIGEST_BYTES) if gone else digest):
+                raise Finding(
+                    Place(number, entry.member), "its commitment is not the one on the ledger."
+                )
+        return sort_roster(e for e in entries.values() if e.member not in told.excluded)
+
+    def _batch(self, number: int, told: _Told) -> Iterator[tuple[bytes, Entry]]:
+        if told.batch is None:
+            return
+        root, count = told.batch
+        place = Place(number)
+        try:
+            data = self.store.get(root, Kind.DOCUMENT, ENTRY_BYTES, count * ENTRY_BYTES).tobytes()
+        except (BlobUnavailable, InvalidBlob, RootMismatch) as error:
+            raise Finding(place, f"its batch of commitments: {error}") from error
+        self.seen.add(root)
+        entries = []
+        for start in range(0, len(data), ENTRY_BYTES):
+            raw = data[start : start + ENTRY_BYTES]
+            entries.append(Entry(raw[:20], int.from_bytes(raw[20:24], "big"), raw[24:]))
+        if [entry_bytes(e.member, e.weight, e.root) for e in sort_roster(entries)] != [
+            data[k : k + ENTRY_BYTES] for k in range(0, len(data), ENTRY_BYTES)
+        ]:
+            raise Finding(place, "its batch of commitments is not sorted by member.")
+        self._signatures(number, entries)
+        for entry in entries:
+            yield entry.member, entry
+
+    def _signatures(self, number: int, entries: list[Entry]) -> None:
+        """Find the document that signs this batch: nothing on the ledger names it, its content shows it is the one."""
+        wanted = len(entries) * SIGNATURE_BYTES
+        last: Finding | None = None
+        for root in self.store.roots():
+            try:
+                header = self.store.header(root)
+                if header.kind != Kind.DOCUMENT or header.count != wanted:
+                    continue
+                data = self.store.get(root, Kind.DOCUMENT).tobytes()
+                self._check_signatures(number, entries, data)
+            except Finding as finding:
+                last = finding
+            except TallystickError:
+                continue
+            else:
+                self.seen.add(root)
+                return
+        raise last or Finding(Place(number), "the signatures of its batch are not in the store.")
+
+    def _check_signatures(self, number: int, entries: list[Entry], data: bytes) -> None:
+        for position, entry in enumerate(entries):
+            message = typed_data(
+                self.ledger.chain_id, self.ledger.contract, self.task, number,
+                entry.member, entry.root, entry.weight,
+            )  # fmt: skip
+            signature = data[position * SIGNATURE_BYTES : (position + 1) * SIGNATURE_BYTES]
+            try:
+                signer = Account.recover_message(
+                    encode_typed_data(full_message=message), signature=signature
+                )
+            except (
+                Exception
+            ):  # The library raises half a dozen kinds for bytes that are no signature.
+                signer = "0x"
+            if bytes.fromhex(signer[2:]) != entry.member:
+                raise Finding(Place(number, entry.member), "did not sign its entry in the batch.")
+
+    def _round(
+        self, number: int, proposed: protocol.Proposed, roster: tuple[Entry, ...], base: Words
+    ) -> Words:
+        p = self.parameters
+        if len(roster) != proposed.count:
+            raise Finding(
+                Place(number),
+                f"proposed over {proposed.count} members where {len(roster)} are in its roster.",
+            )
+        state = self.ledger.round(self.task, number)
+        if (state.sum_root, state.next_root) != (proposed.sum_root, proposed.next_root) or (
+            state.phase not in (Phase.PROPOSED, Phase.FINAL)
+        ):
+            raise Finding(Place(number), "the ledger's state is not what its events tell.")
+        updates = [self._words(e.root, Kind.UPDATE, Place(number, e.member)) for e in roster]
+        result = combine(base, roster, updates, p.leaf_words, p.fan_in)
+        if result.next_root != proposed.next_root:
+            raise self._wrong_model(number, proposed, result)
+        if result.tree.root != proposed.sum_root:
+            raise Finding(
+                Place(number),
+                f"its sum tree has root {result.tree.root.hex()}, proposed was {proposed.sum_root.hex()}; "
+                "the next model is right.",
+            )
+        self._words(proposed.next_root, Kind.MODEL, Place(number), result.next_words)
+        return result.next_words
+
+    def _wrong_model(self, number: int, proposed: protocol.Proposed, result: Combined) -> Finding:
+        said = f"recomputing gives model {result.next_root.hex()}, proposed was {proposed.next_root.hex()}"
+        try:
+            claimed = self._words(proposed.next_root, Kind.MODEL, Place(number))
+        except Finding:
+            return Finding(Place(number), f"{said}; the proposed model is not in the store.")
+        word = int(np.flatnonzero(claimed != result.next_words)[0])
+        tensor, index = self.layout.locate(word)
+        place = Place(number, None, tensor, index, word // self.parameters.leaf_words)
+        return Finding(
+            place,
+            f"{said}: word {word} is {claimed[word]} and should be {result.next_words[word]}.",
+        )
+
+    def _words(self, root: bytes, kind: Kind, place: Place, truth: Words | None = None) -> Words:
+        """A blob's words, or the finding that says what is wrong with it, down to the weight if `truth` is known."""
+        p = self.parameters
+        path = str(self.store.path(root))
+        try:
+            words = cast(Words, self.store.get(root, kind, p.leaf_words, p.dimension))
+        except DamagedLeaf as error:
+            word = min(error.leaf * p.leaf_words, p.dimension - 1)
+            tensor, index = self.layout.locate(word)
+            if truth is not None:
+                exact = self._first_difference(root, error.leaf, truth)
+                tensor, index = self.layout.locate(exact) if exact is not None else (tensor, ())
+            raise Finding(
+                Place(place.round, place.member, tensor, index if truth is not None else None,
+                      error.leaf, path),
+                f"{kind.name.lower()} blob was changed: {error}",
+            ) from error  # fmt: skip
+        except (BlobUnavailable, InvalidBlob, RootMismatch) as error:
+            raise Finding(
+                Place(place.round, place.member, blob=path), f"{kind.name.lower()} blob: {error}"
+            ) from error
+        self.seen.add(root)
+        return words
+
+    def _first_difference(self, root: bytes, leaf: int, truth: Words) -> int | None:
+        first = leaf * self.parameters.leaf_words
+        part = truth[first : first + self.parameters.leaf_words]
+        with self.store.path(root).open("rb") as file:
+            file.seek(HEADER_BYTES + 4 * first)
+            found = np.frombuffer(file.read(4 * part.size), "<i4")
+        different = np.flatnonzero(found != part)
+        return first + int(different[0]) if different.size else None
+
+    def _every_blob(self) -> int:
+        """Re-hash what no round needed too: updates of members left out, documents, leftovers."""
+        roots = sorted(self.store.roots())
+        for done, root in enumerate(roots, 1):
+            if root not in self.seen:
+                try:
+                    self.store.get(root, self.store.header(root).kind)
+                except TallystickError as error:
+                    raise Finding(
+                        Place(leaf=getattr(error, "leaf", None), blob=str(self.store.path(root))),
+                        f"a blob of no finished round: {error}",
+                    ) from error
+            self.progress("blobs", done, len(roots))
+        return len(roots)
