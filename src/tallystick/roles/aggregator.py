@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from functools import cached_property
 from typing import cast
 
@@ -24,19 +23,20 @@ from ..ledger import Cursor, Ledger, Signer
 from ..ledger import Receipt as Transaction
 from ..protocol import (
     DIGEST_BYTES,
+    Call,
     CommitBatch,
     Committed,
     Exclude,
     Excluded,
-    Finalise,
     Open,
     Parameters,
-    Phase,
     Propose,
+    Proposed,
     Reason,
-    Round,
 )
 from ..store import Kind, Store
+from . import finality
+from .outcome import Closed, Exclusion, Rejected
 from .receipt import Place, Receipt, Reply, commitment_author, reply_author
 
 log = logging.getLogger("tallystick")
@@ -45,50 +45,11 @@ ENTRY_LEAF = 56
 """A batch's document has one roster entry per leaf, so that its blob is named by the batch root itself."""
 
 
-class Rejected(Exception):
-    """A reply that does not count, and why."""
-
-    def __init__(self, reason: Reason, detail: str) -> None:
-        super().__init__(f"{reason.name.lower()}: {detail}")
-        self.reason = reason
-        self.detail = detail
-
-
-@dataclass(frozen=True)
-class Exclusion:
-    """A member (20 bytes), or a node that is no member (empty), left out of a round.
-
-    `recorded` says whether the ledger holds the exclusion; it can only exclude who committed.
-    """
-
-    member: bytes
-    node: int | None
-    reason: Reason
-    detail: str
-    recorded: bool
-
-
-@dataclass
-class Closed:
-    """What a round came to."""
-
-    number: int
-    parent: int
-    entries: tuple[Entry, ...]
-    exclusions: tuple[Exclusion, ...]
-    sum_root: bytes
-    next_root: bytes
-    batch_root: bytes = b""
-    signatures: bytes = b""
-    """Root of the document of EIP-712 signatures (65 bytes each, in the batch's order); empty without a batch."""
-    gas: dict[str, int] = field(default_factory=dict)
-    transactions: list[bytes] = field(default_factory=list)
-
-
 class Aggregator:
     """A bonded aggregator of one task. Call `start`, then for each round `open`, `accept` per reply, `close`.
 
-    `words` is the current global model (int32[d]), `number` the round being worked on. `threads` changes speed only.
+    `words` is the current global model (int32[d]), `number` the round being worked on, `gas` what this round's own calls used,
+    by their names. `threads` changes speed only.
     """
 
     def __init__(
@@ -110,6 +71,7 @@ class Aggregator:
         self.words: Words = np.zeros(0, np.int32)
         self._signer = signer
         self._cursor: Cursor | None = None
+        self._pending: list[tuple[int, int]] = []
         self._begin()
 
     def _begin(self) -> None:
@@ -121,8 +83,7 @@ class Aggregator:
         self._signed: dict[bytes, tuple[Entry, bytes]] = {}
         self._batch: dict[bytes, tuple[Entry, int, tuple[bytes, ...]]] = {}
         self._batch_root = self._signatures = b""
-        self._gas: dict[str, int] = {}
-        self._transactions: list[bytes] = []
+        self.gas: dict[str, int] = {}
 
     @cached_property
     def parameters(self) -> Parameters:
@@ -154,6 +115,8 @@ class Aggregator:
         else:
             self.words = self._model(root)
         self.number = head
+        unfinished = finality.unfinished(self.ledger, self.task)
+        self._pending = [(number, proposal.final_at) for number, proposal in unfinished]
         return head
 
     def open(self) -> int:
@@ -162,7 +125,7 @@ class Aggregator:
         self._begin()
         self.number = task.head + 1
         if task.opened == task.head:
-            self._free_slot(self.number)
+            self._free_slot(self.number - self.parameters.slots)
             self._send(Open(self.task, self.number))
         else:
             self._sync()
@@ -201,9 +164,12 @@ class Aggregator:
         self._rejected.pop(member, None)
         return entry
 
-    def reject(self, node: int, reason: Reason, detail: str) -> None:
-        """Record that a node's reply did not count and could not be put down to a member."""
-        self._strangers.append(Exclusion(b"", node, reason, detail, False))
+    def reject(self, node: int, reason: Reason, detail: str, member: bytes | None = None) -> None:
+        """Record that nothing usable came from a node, or from the member that is known to be there."""
+        if member is None:
+            self._strangers.append(Exclusion(b"", node, reason, detail, False))
+        elif member not in self._accepted:
+            self._blame(member, node, Rejected(reason, detail))
 
     def post_batch(self) -> dict[bytes, tuple[Entry, int, tuple[bytes, ...]]]:
         """Post the signed commitments as one root. Returns (entry, index, path) by member, to ask for updates with.
@@ -252,9 +218,14 @@ class Aggregator:
         updates = [self._mapped(entry.root) for entry in entries]
         result = combine(self.words, entries, updates, p.leaf_words, p.fan_in, self.threads)
         self.store.put(Kind.MODEL, result.next_words, p.leaf_words)
-        self._send(
-            Propose(self.task, self.number, len(entries), result.tree.root, result.next_root)
-        )
+        proposal = Propose(self.task, self.number, len(entries), result.tree.root, result.next_root)
+        receipts = self._send(proposal)
+        self._pending += [
+            (event.round, event.final_at)
+            for receipt in receipts
+            for event in receipt.events
+            if isinstance(event, Proposed)
+        ]
         self.words = result.next_words
         return Closed(
             self.number,
@@ -265,38 +236,57 @@ class Aggregator:
             result.next_root,
             self._batch_root,
             self._signatures,
-            dict(self._gas),
-            list(self._transactions),
         )
 
-    def finalise_due(self) -> int:
-        """Finalise every proposal whose window has passed; return how many."""
-        now = self.ledger.now()
-        due = []
-        for number, proposal in self._unfinished():
-            if proposal.final_at > now:
-                break
-            due.append(Finalise(self.task, number))
-        self._send(*due)
-        return len(due)
+    def recall(self, number: int) -> Closed:
+        """What a proposed round came to, as far as the ledger and the store still tell."""
+        current = self.ledger.round(self.task, number)
+        roster: dict[bytes, Entry] = {}
+        if current.batch_count:
+            roster = {entry.member: entry for entry in self._read_batch(current.batch_root)}
+        exclusions = []
+        for _, event in self.ledger.events(self.task, None):
+            if isinstance(event, Committed) and event.round == number:
+                roster[event.member] = Entry(event.member, event.weight, event.root)
+            elif isinstance(event, Excluded) and event.round == number:
+                reason = Reason(event.reason)
+                exclusions.append(Exclusion(event.member, None, reason, "", True))
+        gone = {each.member for each in exclusions}
+        entries = sort_roster(entry for entry in roster.values() if entry.member not in gone)
+        batch = current.batch_root if current.batch_count else b""
+        return Closed(
+            number,
+            current.parent,
+            entries,
+            tuple(exclusions),
+            current.sum_root,
+            current.next_root,
+            batch,
+        )
 
-    def settle(self) -> int:
-        """Wait for all windows and finalise everything proposed; return how many rounds became final."""
-        rounds = self._unfinished()
-        for number, proposal in rounds:
-            self.ledger.wait(proposal.final_at)
-            self._send(Finalise(self.task, number))
-        return len(rounds)
+    def finalise_due(self) -> None:
+        """Finalise every proposal whose window has passed; waits for nothing."""
+        now = self.ledger.now()
+        if self._pending and self._pending[0][1] <= now:
+            self._note(finality.finalise_due(self.ledger, self._signer, self.task))
+            self._pending = [each for each in self._pending if each[1] > now]
+
+    def _free_slot(self, oldest: int) -> None:
+        """A round's slots are used again once that round is final."""
+        if self._pending and self._pending[0][0] <= oldest:
+            self._note(finality.settle(self.ledger, self._signer, self.task, oldest))
+            self._pending = [each for each in self._pending if each[0] > oldest]
 
     def _place(self) -> Place:
         return Place(self.ledger.chain_id, self.ledger.contract, self.task, self.number)
 
-    def _send(self, *calls: Open | CommitBatch | Exclude | Propose | Finalise) -> list[Transaction]:
-        receipts = self.ledger.send(self._signer, *calls) if calls else []
+    def _send(self, *calls: Call) -> list[Transaction]:
+        return self._note(self.ledger.send(self._signer, *calls))
+
+    def _note(self, receipts: list[Transaction]) -> list[Transaction]:
         for receipt in receipts:
             name = type(receipt.call).__name__
-            self._gas[name] = self._gas.get(name, 0) + receipt.gas
-            self._transactions.append(receipt.transaction)
+            self.gas[name] = self.gas.get(name, 0) + receipt.gas
         return receipts
 
     def _sync(self) -> None:
@@ -325,28 +315,6 @@ class Aggregator:
         current = self.ledger.round(self.task, self.number)
         self.ledger.wait(current.commit_deadline + self.parameters.commit_window + 1)
         self._send(Open(self.task, self.number))
-
-    def _free_slot(self, number: int) -> None:
-        oldest = number - self.parameters.slots
-        if oldest < 1:
-            return
-        for each, proposal in self._unfinished():
-            if each <= oldest:
-                self.ledger.wait(proposal.final_at)
-                self._send(Finalise(self.task, each))
-
-    def _unfinished(self) -> list[tuple[int, Round]]:
-        """Proposed rounds that are not final, oldest first."""
-        found: list[tuple[int, Round]] = []
-        number = self.ledger.task(self.task).head
-        while number > 0:
-            state = self.ledger.round(self.task, number)
-            if state.phase == Phase.FINAL:
-                break
-            if state.phase == Phase.PROPOSED:
-                found.append((number, state))
-            number = state.parent
-        return found[::-1]
 
     def _authenticate(self, reply: Reply, place: Place) -> None:
         receipt = reply.receipt

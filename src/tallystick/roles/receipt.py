@@ -17,6 +17,7 @@ from eth_account.messages import encode_defunct, encode_typed_data
 from ..commitment import commitment_digest, typed_data
 from ..encoding import Words
 from ..ledger import Signer, address_of
+from .outcome import Rejected
 
 REPLY_TAG = sha256(b"tallystick/reply/1").digest()
 
@@ -73,7 +74,7 @@ class Reply:
     receipt: Receipt
     examples: float | int | None
     words: Words | None
-    flaw: Exception | None = None
+    flaw: Rejected | None = None
 
 
 def reply_digest(place: Place, member: bytes, root: bytes, weight: int, node: int) -> bytes:
