@@ -147,7 +147,9 @@ class Verifiable(Strategy):
         last = self._rounds.start(quantise(arrays, layout, self._scale))
         result = Result()
         if last == 0:
-            self._evaluate(0, evaluate_fn, result)
+            first = self._evaluate(0, evaluate_fn, result)
+            if first is not None:
+                self._tell({"round": 0, "metrics": {"evaluate": dict(first)}})
         else:
             self._catch_up(last, evaluate_fn, result)
         for _ in range(last, num_rounds):

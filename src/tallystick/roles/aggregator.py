@@ -321,13 +321,15 @@ class Aggregator:
         claimed = Place(place.chain_id, place.contract, receipt.task, receipt.round)
         if reply_author(receipt, claimed, reply.node) != receipt.member:
             detail = f"the receipt in the name of 0x{receipt.member.hex()} is not signed by it"
+            named = b""
         elif not self.ledger.is_member(self.task, receipt.member):
             detail = f"0x{receipt.member.hex()} is not a member of the task"
+            named = receipt.member
         else:
             return
-        rejected = Rejected(Reason.UNKNOWN_MEMBER, detail)
-        self.reject(reply.node, rejected.reason, rejected.detail)
-        raise rejected
+        reason = Reason.UNKNOWN_MEMBER
+        self._strangers.append(Exclusion(named, reply.node, reason, detail, False))
+        raise Rejected(reason, detail)
 
     def _check_weight(self, reply: Reply) -> Entry:
         receipt, most = reply.receipt, self.parameters.max_weight
