@@ -17,7 +17,7 @@ contract Ledger is ILedger {
         uint32 head;
     }
 
-    /// @dev The first slot holds all that a commitment needs to read.
+    /// @dev The first slot, down to `batchCount`, holds all that a commitment needs to read.
     struct Round {
         Phase phase;
         uint8 slots;
@@ -27,8 +27,8 @@ contract Ledger is ILedger {
         uint32 maxWeight;
         uint32 excluded;
         uint32 count;
-        address proposer;
         uint32 batchCount;
+        address proposer;
         bytes32 batchRoot;
         bytes32 sumRoot;
         bytes32 nextRoot;

@@ -107,11 +107,11 @@ interface ILedgerEvents {
 /// @notice The same machine as `src/tallystick/protocol.py`, check by check and in the same order.
 interface ILedger is ILedgerEvents {
     /// @notice Create a task. The caller is its sponsor.
-    /// @return task The task's id: SHA-256 of chain, contract and parameters.
-    function createTask(Parameters calldata parameters) external returns (bytes32 task);
+    /// @return id The task's id: SHA-256 of chain, contract and parameters.
+    function createTask(Parameters calldata parameters) external returns (bytes32 id);
 
     /// @notice Admit members and prepay their commitment slots. Sponsor only.
-    function admit(bytes32 task, address[] calldata members) external;
+    function admit(bytes32 id, address[] calldata members) external;
 
     /// @notice Add wei to the caller's balance on this ledger.
     function deposit() external payable;
@@ -121,21 +121,21 @@ interface ILedger is ILedgerEvents {
 
     /// @notice Open the next round on the newest proposed model, or give a round that stalled without a quorum another
     /// commit window. Bonded aggregators only.
-    function open(bytes32 task, uint32 round) external;
+    function open(bytes32 id, uint32 number) external;
 
     /// @notice Commit to the update with Merkle root `root`, before sending it. Members only, once a round.
-    function commit(bytes32 task, uint32 round, uint32 weight, bytes32 root) external;
+    function commit(bytes32 id, uint32 number, uint32 weight, bytes32 root) external;
 
     /// @notice Post the Merkle root of `count` roster entries whose members signed them (EIP-712). Bonded aggregators only,
     /// once a round. A member in a batch may commit directly as well, and then the direct commitment counts.
-    function commitBatch(bytes32 task, uint32 round, bytes32 root, uint32 count) external;
+    function commitBatch(bytes32 id, uint32 number, bytes32 root, uint32 count) external;
 
     /// @notice Leave a committed member out of a round, for a reason on the record. Bonded aggregators only.
     /// @param index Position of the member's entry in the batch; unused for a direct commitment.
     /// @param path Merkle path of the entry in the batch; unused for a direct commitment.
     function exclude(
-        bytes32 task,
-        uint32 round,
+        bytes32 id,
+        uint32 number,
         address member,
         uint32 weight,
         bytes32 root,
@@ -145,10 +145,10 @@ interface ILedger is ILedgerEvents {
     ) external;
 
     /// @notice Claim a round's sum tree over `count` members and the next model. Locks the caller's bond.
-    function propose(bytes32 task, uint32 round, uint32 count, bytes32 sumRoot, bytes32 nextRoot) external;
+    function propose(bytes32 id, uint32 number, uint32 count, bytes32 sumRoot, bytes32 nextRoot) external;
 
     /// @notice Finalise a proposal whose window has passed, and free its bond.
-    function finalise(bytes32 task, uint32 round) external;
+    function finalise(bytes32 id, uint32 number) external;
 
     /// @notice A task's parameters and progress. Reverts for an unknown task.
     function task(bytes32 id) external view returns (TaskView memory);

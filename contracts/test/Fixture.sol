@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity ^0.8.30;
+
+import {Ledger} from "../src/Ledger.sol";
+import {ILedger, ILedgerEvents, Parameters, Phase, RoundView, TaskView} from "../src/interfaces/ILedger.sol";
+import {Merkle} from "../src/libraries/Merkle.sol";
+import "../src/libraries/Errors.sol";
+import {Vm} from "./Vm.sol";
+
+/// @dev A ledger with one task of three members and two bonded aggregators.
+abstract contract Fixture is ILedgerEvents {
+    Vm internal constant vm = Vm(address(uint160(uint256(keccak256("hevm cheat code")))));
+    address internal constant SPONSOR = address(0x1001);
+    address internal constant AGGREGATOR = address(0x1002);
+    address internal constant RIVAL = address(0x1003);
+    bytes32 internal constant ROOT = bytes32(uint256(5));
+    bytes32 internal constant OTHER = bytes32(uint256(6));
+    uint128 internal constant BOND = 0.001 ether;
+
+    Ledger internal ledger;
+    bytes32 internal id;
+    address[] internal members;
+
+    function setUp() public virtual {
+        vm.warp(1000);
+        ledger = new Ledger();
+        members.push(address(0x2001));
+        members.push(address(0x2002));
+        members.push(address(0x2003));
+        vm.startPrank(SPONSOR);
+        id = ledger.createTask(parameters());
+        ledger.admit(id, members);
+        vm.stopPrank();
+        _deposit(AGGREGATOR, 2 * BOND);
+        _deposit(RIVAL, 2 * BOND);
+    }
+
+    function parameters() internal pure returns (Parameters memory) {
+        return Parameters({
+            sponsor: SPONSOR,
+            layout: bytes32(uint256(1)),
+            genesis: bytes32(uint256(2)),
+            dimension: 31,
+            scale: 24,
+            leafWords: 256,
+            fanIn: 4,
+            rule: 0,
+            rounds: 9,
+            quorum: 2,
+            maxWeight: 1000,
+            maxMembers: 3,
+            slots: 2,
+            commitWindow: 100,
+            challengeWindow: 50,
+            bond: BOND,
+            salt: 0
+        });
+    }
+
+    function _deposit(address account, uint256 amount) internal {
+        vm.deal(account, account.balance + amount);
+        vm.prank(account);
+        ledger.deposit{value: amount}();
+    }
+
+    function _open(uint32 number) internal {
+        vm.prank(AGGREGATOR);
+        ledger.open(id, number);
+    }
+
+    function _commit(uint256 who, uint32 number) internal {
+        vm.prank(members[who]);
+        ledger.commit(id, number, 7, ROOT);
+    }
+
+    function _propose(uint32 number, uint32 count) internal {
+        vm.prank(AGGREGATOR);
+        ledger.propose(id, number, count, ROOT, OTHER);
+    }
+
+    function _play(uint32 number) internal {
+        _open(number);
+        for (uint256 i; i < 3; ++i) {
+            _commit(i, number);
+        }
+        _propose(number, 3);
+    }
+
+    function _batch() internal view returns (bytes32 root, bytes32[] memory leaves) {
+        leaves = new bytes32[](3);
+        for (uint256 i; i < 3; ++i) {
+            leaves[i] = Merkle.leafHash(abi.encodePacked(members[i], uint32(7), ROOT));
+        }
+        root = Merkle.nodeHash(Merkle.nodeHash(leaves[0], leaves[1]), leaves[2]);
+    }
+
+    function _exclude(address by, address member, uint32 weight, bytes32 root, uint8 reason) internal {
+        vm.prank(by);
+        ledger.exclude(id, 1, member, weight, root, reason, 0, new bytes32[](0));
+    }
+}

@@ -1,0 +1,34 @@
+#!/usr/bin/env bash
+# Build and check the contracts. `check.sh write` writes the shipped artifact and the gas snapshot instead of comparing them.
+# FOUNDRY_PROFILE=ci runs 10,000 fuzz cases and 10,000 invariant runs, and slither.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+case "$(uname -s)-$(uname -m)" in
+  Linux-x86_64) platform=linux-amd64 ;;
+  Linux-aarch64 | Linux-arm64) platform=linux-arm64 ;;
+  Darwin-arm64) platform=darwin-arm64 ;;
+  Darwin-*) platform=darwin-amd64 ;;
+  *) echo "forge has no build for $(uname -s) $(uname -m)"; exit 1 ;;
+esac
+forge="node_modules/@foundry-rs/forge-$platform/bin/forge"
+python="../.venv/bin/python"
+[ -x "$forge" ] || { echo "no $forge: run npm ci in contracts/"; exit 1; }
+
+echo "-- format"; "$forge" fmt --check
+echo "-- build"; "$forge" build --quiet
+if [ "${1:-}" = write ]; then
+  "$python" tools/artifacts.py
+  "$forge" snapshot --quiet --no-match-contract Invariants
+  exit 0
+fi
+echo "-- shipped artifact"; "$python" tools/artifacts.py --check
+echo "-- tests (profile ${FOUNDRY_PROFILE:-default})"; "$forge" test --summary | grep -E "^(Ran|Suite|\[FAIL|\[PASS|\|)" | grep -vE "Crowd|Selector"
+echo "-- gas snapshot"; FOUNDRY_PROFILE=default "$forge" snapshot --check --quiet --no-match-contract Invariants && echo "as recorded in .gas-snapshot"
+echo "-- coverage"; FOUNDRY_PROFILE=default "$forge" coverage --ir-minimum --no-match-contract "Gas|Invariants" --report summary --report lcov 2>/dev/null | grep -E '^\| (File|src)' ; "$python" tools/coverage.py 95
+if [ "${FOUNDRY_PROFILE:-default}" = ci ]; then
+  # Its own environment: slither wants an older web3 than the package.
+  echo "-- slither"
+  [ -x .slither/bin/slither ] || { python3 -m venv .slither && .slither/bin/python -m pip install --quiet --disable-pip-version-check slither-analyzer==0.11.6; }
+  PATH="$PWD/$(dirname "$forge"):$PATH" .slither/bin/slither . --config-file slither.config.json 2>&1 | grep -E '^(INFO:Slither|Detector|[A-Z].* \(src/)'
+  [ "${PIPESTATUS[0]}" -eq 0 ] || { echo "slither has findings that slither.config.json does not explain"; exit 1; }
+fi
