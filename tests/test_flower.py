@@ -263,7 +263,7 @@ def test_slots_in_flight_wait_for_finality_only_when_full(tmp_path: Path) -> Non
 
 
 def test_memory_does_not_grow_with_members(tmp_path: Path) -> None:
-    """Promise: the server holds no more with 24 members than with 6."""
+    """Promise: the server holds no more updates with 24 members than with 6."""
     size = 200_000
     peaks = []
     for members in (6, 24):
@@ -273,7 +273,8 @@ def test_memory_does_not_grow_with_members(tmp_path: Path) -> None:
         federation.run(rounds=1, app=app, strategy=strategy)
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
-    assert peaks[1] < 1.25 * peaks[0] + 4 * size
+    # Eighteen more updates would be eighteen times 4 * size bytes.
+    assert peaks[1] < peaks[0] + 2 * 4 * size
 
 
 def test_arrival_order_changes_no_bit(tmp_path: Path) -> None:

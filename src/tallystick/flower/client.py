@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flwr.app import ConfigRecord, Context, Error, Message, RecordDict
+from flwr.app import ArrayRecord, ConfigRecord, Context, Error, Message, MetricRecord, RecordDict
 from flwr.clientapp.typing import ClientAppCallable, Mod
 from flwr.common.constant import ErrorCode
 
@@ -21,6 +21,7 @@ from .messages import (
     Order,
     arrays_in,
     arrays_record,
+    of_kind,
     read_words,
     receipt_record,
     weight_in,
@@ -85,7 +86,7 @@ def _work(
     participant: Participant | None,
 ) -> Message:
     layout = Layout.from_json(order.layout)
-    words = read_words(message.content.array_records[order.arrays], layout.size)
+    words = read_words(of_kind(message.content, ArrayRecord)[order.arrays], layout.size)
     scale = order.scale
     if participant is not None:
         scale = participant.parameters.scale
@@ -101,8 +102,10 @@ def _work(
     if order.step == EVALUATE or reply.has_error():
         return reply
     update = update_of(arrays_in(reply.content), words, layout, scale)
-    weight = weight_in(reply.content.metric_records, order.weight)
-    records = RecordDict({**reply.content.metric_records, **reply.content.config_records})
+    weight = weight_in(of_kind(reply.content, MetricRecord), order.weight)
+    records = RecordDict(
+        {**of_kind(reply.content, MetricRecord), **of_kind(reply.content, ConfigRecord)}
+    )
     records[RECORD] = ConfigRecord()
     node = message.metadata.dst_node_id
     sent: Words | None

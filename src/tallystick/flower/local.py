@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NoReturn
 
 from flwr.app import Context, Error, Message, RecordDict
+from flwr.app.message.message import make_message
 from flwr.clientapp import ClientApp
 from flwr.common.constant import ErrorCode
 from flwr.serverapp import Grid
@@ -86,6 +87,8 @@ class LocalGrid(Grid):
 
     def _work(self, message: Message) -> Message:
         node = message.metadata.dst_node_id
+        # The member may change its message; the sender's is not the member's to change, nor to be kept alive by.
+        message = make_message(message.metadata, message.content)
         try:
             reply = self._app(message, self._contexts[node])
         except Exception as error:  # As the other engines do: a crash is an error reply.

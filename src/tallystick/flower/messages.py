@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
@@ -24,6 +24,8 @@ from ..roles.receipt import Receipt, Reply
 RECORD = "tallystick"
 WORDS = "words"
 TRAIN, FETCH, EVALUATE = "train", "fetch", "evaluate"
+R = TypeVar("R", ArrayRecord, ConfigRecord, MetricRecord)
+
 HEADER_SLACK = 1024
 """Bytes that an array's own header may add to its data."""
 
@@ -58,7 +60,7 @@ class Order:
     @classmethod
     def read(cls, content: RecordDict) -> Self | None:
         """The order in a message; None if there is none. Raises `InvalidParameter` for a malformed one."""
-        record = content.config_records.get(RECORD)
+        record = of_kind(content, ConfigRecord).get(RECORD)
         if record is None:
             return None
         order: Self = _typed(cls, record)
@@ -79,6 +81,11 @@ class Order:
     def siblings(self) -> tuple[bytes, ...]:
         """The Merkle path, split."""
         return tuple(self.path[i : i + 32] for i in range(0, len(self.path), 32))
+
+
+def of_kind(content: RecordDict, kind: type[R]) -> dict[str, R]:
+    """Records of one kind. Flower's own views of them are reference cycles, and would hold models until a collection."""
+    return {key: record for key, record in content.items() if isinstance(record, kind)}
 
 
 def words_record(words: Words) -> ArrayRecord:
@@ -117,7 +124,7 @@ def read_reply(message: Message, size: int, order: Order) -> Reply:
     """A member's reply. Raises `Rejected` if not even a receipt can be read; other flaws go into the reply."""
     content = message.content
     node = message.metadata.src_node_id
-    record = content.config_records.get(RECORD)
+    record = of_kind(content, ConfigRecord).get(RECORD)
     if record is None:
         raise Rejected(Reason.UNKNOWN_MEMBER, "a reply without a receipt: nobody signs for it")
     try:
@@ -133,9 +140,9 @@ def read_reply(message: Message, size: int, order: Order) -> Reply:
     flaw: Rejected | None = None
     try:
         if order.step == TRAIN:
-            examples = weight_in(content.metric_records, order.weight)
+            examples = weight_in(of_kind(content, MetricRecord), order.weight)
         if order.step == FETCH or not order.batched:
-            records = list(content.array_records.values())
+            records = list(of_kind(content, ArrayRecord).values())
             if len(records) != 1:
                 raise Rejected(Reason.WRONG_KEYS, f"{len(records)} array records in place of one")
             words = read_words(records[0], size)
@@ -159,7 +166,7 @@ def weight_in(records: Mapping[str, MetricRecord], key: str) -> int:
 
 def arrays_in(content: RecordDict) -> dict[str, np.ndarray[Any, Any]]:
     """The named arrays of the one ArrayRecord that a ClientApp returned."""
-    records = list(content.array_records.values())
+    records = list(of_kind(content, ArrayRecord).values())
     if len(records) != 1:
         raise InvalidLayout(
             f"the ClientApp returned {len(records)} ArrayRecords. Return exactly one."

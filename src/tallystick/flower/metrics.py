@@ -11,7 +11,7 @@ from flwr.serverapp.strategy import Strategy
 from flwr.serverapp.strategy.strategy_utils import aggregate_metricrecords
 
 from ..errors import InvalidWeight
-from .messages import weight_in
+from .messages import of_kind, weight_in
 
 log = logging.getLogger("tallystick")
 
@@ -41,7 +41,7 @@ def evaluation(
             log.warning("round %d: node %d did not evaluate: %s", number, node, reply.error.reason)
             continue
         try:
-            weight_in(reply.content.metric_records, key)
+            weight_in(of_kind(reply.content, MetricRecord), key)
         except InvalidWeight as error:
             log.warning("round %d: node %d's evaluation left out: %s", number, node, error)
             continue
@@ -59,7 +59,7 @@ def evaluation(
 
 def _plain(content: RecordDict, key: str) -> RecordDict:
     """The one metric record that counts examples, without what is not finite."""
-    for name, record in content.metric_records.items():
+    for name, record in of_kind(content, MetricRecord).items():
         if key in record:
             return RecordDict({name: MetricRecord({k: v for k, v in record.items() if _finite(v)})})
     return RecordDict()
@@ -72,7 +72,7 @@ def _finite(value: object) -> bool:
 
 def _alike(contents: list[RecordDict]) -> list[RecordDict]:
     """Only what everybody sent, in one shape, so that one member's odd metric is not everybody's error."""
-    records = [next(iter(c.metric_records.values()), MetricRecord()) for c in contents]
+    records = [next(iter(of_kind(c, MetricRecord).values()), MetricRecord()) for c in contents]
     shapes = [
         {k: len(v) if isinstance(v, list) else -1 for k, v in record.items()} for record in records
     ]

@@ -30,7 +30,17 @@ from ..roles.unledgered import Unledgered
 from ..store import Store
 from . import metrics
 from .arrivals import arrivals
-from .messages import EVALUATE, FETCH, RECORD, TRAIN, Order, arrays_record, read_reply, words_record
+from .messages import (
+    EVALUATE,
+    FETCH,
+    RECORD,
+    TRAIN,
+    Order,
+    arrays_record,
+    of_kind,
+    read_reply,
+    words_record,
+)
 from .record import Record, round_record
 from .settings import UNSET, Setting, find_ledger, find_signer, find_store, find_task
 
@@ -331,7 +341,7 @@ class Verifiable(Strategy):
             log.warning("round %d: node %d: %s", order.round, node, rejected)
             return
         self._node_of[entry.member] = node
-        kept = RecordDict({**reply.content.metric_records})
+        kept = RecordDict({**of_kind(reply.content, MetricRecord)})
         first = collected.get(entry.member)
         # A batched member's metrics came with its signature, its update now.
         collected[entry.member] = (first[0], first[1]) if first else (read.receipt, kept)
