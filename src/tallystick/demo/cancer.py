@@ -1,0 +1,126 @@
+"""Which breast tumours are malignant? Hospitals fit a logistic regression to 30 measurements of cell nuclei.
+
+Data: Wisconsin Diagnostic Breast Cancer, 569 patients (Street, Wolberg and Mangasarian 1993), as shipped by scikit-learn.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+from sklearn.datasets import load_breast_cancer
+from sklearn.model_selection import train_test_split
+
+from . import moments
+from .job import Array, Floats, Job, Model, Shard, Trained, one_thread
+from .partition import split
+
+# Mean, standard error and worst value of ten measurements: radius, texture, perimeter, area, smoothness, compactness,
+# concavity, concave points, symmetry, fractal dimension. The units are round numbers, not statistics of the patients.
+_UNITS = np.array(
+    [10, 10, 100, 1000, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1]
+    + [1, 1, 10, 100, 0.01, 0.1, 0.1, 0.01, 0.01, 0.01]
+    + [10, 10, 100, 1000, 0.1, 1, 1, 0.1, 1, 0.1]
+)
+_HELD_OUT = 0.2
+_STEPS = 30
+_RATE = 0.5
+_RIDGE = 2e-3
+
+
+@lru_cache(maxsize=4)
+def _patients(seed: int) -> tuple[Shard, Shard]:
+    data = load_breast_cancer()
+    # In the file 0 is malignant; here 1 is what is looked for.
+    x_train, x_test, y_train, y_test = train_test_split(
+        data.data, 1 - data.target, test_size=_HELD_OUT, stratify=data.target, random_state=seed
+    )
+    return Shard(x_train, y_train), Shard(x_test, y_test)
+
+
+@lru_cache(maxsize=1)
+def _columns() -> tuple[str, ...]:
+    return tuple(str(name).replace(" ", "_") for name in load_breast_cancer().feature_names)
+
+
+def _features(x: Array) -> Floats:
+    """Each measurement in its unit, and its logarithm (float64[patients, 60])."""
+    measured = np.asarray(x, np.float64) / _UNITS
+    return np.hstack([measured, np.log(measured + 0.01)])
+
+
+def initial(seed: int) -> dict[str, Array]:
+    """Weights of zero, moments unknown."""
+    columns = 2 * len(_UNITS)
+    return {
+        **moments.unknown(columns),
+        "weight": np.zeros(columns, np.float32),
+        "bias": np.zeros(1, np.float32),
+    }
+
+
+def shard(member: int, members: int, seed: int, partition: str) -> Shard:
+    """A hospital's patients."""
+    whole, _ = _patients(seed)
+    columns = {name: whole.x[:, k] for k, name in enumerate(_columns())} | {"label": whole.y}
+    rows = split(columns, whole.y, members, seed, partition)[member]
+    return Shard(whole.x[rows], whole.y[rows])
+
+
+def test(seed: int) -> Shard:
+    """The patients that no hospital trains on: a fifth, drawn by the seed, as many of them ill as in the whole."""
+    return _patients(seed)[1]
+
+
+def train(model: Model, shard: Shard, seed: int, member: int, round: int) -> Trained:
+    """Gradient descent over all of the hospital's patients: no random numbers at all."""
+    arrays: dict[str, Array] = {name: np.array(value) for name, value in model.items()}
+    features = _features(shard.x)
+    if not moments.known(model):
+        return arrays | moments.local(features), len(shard), _score(model, features, shard.y)
+    standard = moments.standardise(model, features)
+    weight, bias = model["weight"].astype(np.float64), float(model["bias"][0])
+    with one_thread():
+        for _ in range(_STEPS):
+            error = _probability(standard @ weight + bias) - shard.y
+            weight -= _RATE * (standard.T @ error / len(shard) + _RIDGE * weight)
+            bias -= _RATE * float(error.mean())
+    arrays |= {"weight": weight.astype(np.float32), "bias": np.array([bias], np.float32)}
+    return arrays, len(shard), _score(arrays, features, shard.y)
+
+
+def evaluate(model: Model, test: Shard) -> dict[str, float]:
+    """Mean log loss, accuracy, and sensitivity: the part of the ill that are found."""
+    return _score(model, _features(test.x), test.y)
+
+
+def _score(model: Model, features: Floats, ill: Array) -> dict[str, float]:
+    with one_thread():
+        logits = moments.standardise(model, features) @ model["weight"].astype(np.float64)
+    logits = logits + float(model["bias"][0])
+    found = logits > 0
+    return {
+        "loss": float(np.mean(np.logaddexp(0.0, logits) - ill * logits)),
+        "accuracy": float(np.mean(found == (ill == 1))),
+        "sensitivity": float(np.mean(found[ill == 1])) if np.any(ill == 1) else 1.0,
+    }
+
+
+def _probability(logits: Floats) -> Floats:
+    probability: Floats = 1.0 / (1.0 + np.exp(-np.clip(logits, -500.0, 500.0)))
+    return probability
+
+
+JOB = Job(
+    name="cancer",
+    title="Breast cancer among hospitals",
+    members=10,
+    rounds=10,
+    metric="accuracy",
+    higher_is_better=True,
+    initial=initial,
+    shard=shard,
+    test=test,
+    train=train,
+    evaluate=evaluate,
+)
