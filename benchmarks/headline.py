@@ -1,0 +1,147 @@
+"""The demos' headline results: federated averaging through the exact integers, the median of three seeds.
+
+`python -m benchmarks.headline [JOB ...]` writes benchmarks/results/headline.md and headline.json, and prints the table.
+The ledger is off: it changes no bit of a model (tests/test_flower.py), so it would only add time here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import statistics
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from tallystick import demo
+from tallystick.aggregation import next_model, weighted_mean
+from tallystick.encoding import dequantise, layout_of, quantise, update_of
+
+SCALE = 24
+RESULTS = Path(__file__).parent / "results"
+
+
+@dataclass(frozen=True)
+class Target:
+    """A metric of a job to report: what must be reached, and the published result that it stands beside."""
+
+    metric: str
+    at_least: float | None = None
+    at_most: float | None = None
+    reference: str = ""
+
+    def is_met(self, value: float) -> bool:
+        """Whether the value reaches the target, if there is one."""
+        if self.at_least is not None and value < self.at_least:
+            return False
+        return self.at_most is None or value <= self.at_most
+
+
+TARGETS: dict[str, tuple[Target, ...]] = {
+    "cancer": (Target("accuracy", at_least=0.97, reference="central logistic regression 0.982"),),
+    "digits": (Target("accuracy", at_least=0.95),),
+    "churn": (Target("auc", at_least=0.838, reference="central logistic regression 0.842"),),
+    "housing": (Target("mse", at_most=0.30, reference="seed project 0.4387; central MLP 0.282"),),
+    "mnist": (
+        Target("accuracy", at_least=0.99, reference="seed project 0.9565"),
+        Target("loss", at_most=0.035, reference="seed project 0.1557"),
+    ),
+}
+
+
+def run(job: str, members: int, rounds: int, seed: int, partition: str = "iid") -> dict[str, float]:
+    """Train a job's model from its start; return the metrics of the last global model."""
+    it = demo.get(job)
+    arrays = it.initial(seed)
+    layout = layout_of(arrays)
+    words = quantise(arrays, layout, SCALE)
+    shards = [it.shard(member, members, seed, partition) for member in range(members)]
+    for number in range(1, rounds + 1):
+        model = dequantise(words, layout, SCALE)
+        updates, weights = [], []
+        for member, shard in enumerate(shards):
+            trained, examples, _ = it.train(model, shard, seed, member, number)
+            updates.append(update_of(trained, words, layout, SCALE))
+            weights.append(examples)
+        words = next_model(words, weighted_mean(updates, weights))
+    return it.evaluate(dequantise(words, layout, SCALE), it.test(seed))
+
+
+def measure(job: str, seeds: list[int], partition: str = "iid") -> list[dict[str, object]]:
+    """One row for each of the job's targets."""
+    it = demo.get(job)
+    started = time.perf_counter()
+    outcomes = [run(job, it.members, it.rounds, seed, partition) for seed in seeds]
+    seconds = (time.perf_counter() - started) / len(seeds)
+    rows: list[dict[str, object]] = []
+    for target in TARGETS[job]:
+        values = [outcome[target.metric] for outcome in outcomes]
+        median = statistics.median(values)
+        rows.append(
+            {
+                "job": job,
+                "members": it.members,
+                "rounds": it.rounds,
+                "partition": partition,
+                "metric": target.metric,
+                "median": median,
+                "seeds": dict(zip(map(str, seeds), values, strict=True)),
+                "target": target.at_least if target.at_least is not None else target.at_most,
+                "met": target.is_met(median),
+                "reference": target.reference,
+                "seconds_per_run": round(seconds, 2),
+            }
+        )
+    return rows
+
+
+def table(rows: list[dict[str, object]]) -> str:
+    """The rows as a Markdown page."""
+    lines = [
+        "# Headline results",
+        "",
+        f"Federated averaging through the exact integer path, test data never trained on, {platform.machine()}, Python "
+        f"{platform.python_version()}. Written by `python -m benchmarks.headline`.",
+        "",
+        "| job | members | rounds | metric | median | each seed | target | met | stands beside | s per run |",
+        "|---|---:|---:|---|---:|---|---:|---|---|---:|",
+    ]
+    for row in rows:
+        seeds = row["seeds"]
+        assert isinstance(seeds, dict)
+        each = ", ".join(f"{seed}: {value:.4f}" for seed, value in seeds.items())
+        lines.append(
+            f"| {row['job']} | {row['members']} | {row['rounds']} | {row['metric']} | {row['median']:.4f} | {each} "
+            f"| {row['target']} | {'yes' if row['met'] else 'NO'} | {row['reference']} | {row['seconds_per_run']} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def main() -> int:
+    """Measure the named jobs, keeping the rows of the others; 1 if a target is missed."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("jobs", nargs="*", default=[], help="jobs to measure (all)")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--partition", default="iid")
+    parser.add_argument("--dry", action="store_true", help="print only, write nothing")
+    chosen = parser.parse_args()
+    kept = RESULTS / "headline.json"
+    before = json.loads(kept.read_text()) if kept.exists() else []
+    rows = []
+    for job in TARGETS:
+        if chosen.jobs and job not in chosen.jobs:
+            rows += [row for row in before if row["job"] == job]
+        else:
+            rows += measure(job, chosen.seeds, chosen.partition)
+    page = table(rows)
+    if not chosen.dry:
+        RESULTS.mkdir(parents=True, exist_ok=True)
+        kept.write_text(json.dumps(rows, indent=1) + "\n")
+        (RESULTS / "headline.md").write_text(page)
+    print(page)
+    return 0 if all(row["met"] for row in rows) else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
