@@ -41,6 +41,7 @@ Setting: TypeAlias = T | str | Unset | Callable[[Context], T | str | None] | Non
 
 _handles: dict[tuple[int, str], Ledger] = {}
 _signers: dict[tuple[int, str], Signer] = {}
+_participants: dict[tuple[int, int, str, bytes, str], Participant] = {}
 _lock = threading.Lock()
 
 
@@ -58,6 +59,7 @@ def close_ledgers() -> None:
     with _lock:
         for place in [place for place in _handles if place[0] == os.getpid()]:
             _handles.pop(place).close()
+        _participants.clear()
 
 
 def given(setting: Setting[T], context: Context | None) -> Given[T]:
@@ -169,6 +171,13 @@ def find_participant(
     found = find_ledger(at, context)
     if found is None:
         return None
-    return Participant(
-        found, find_store(kept, context), find_signer(signer, context), find_task(task, context)
+    own, identifier, key = (
+        find_store(kept, context),
+        find_task(task, context),
+        find_signer(signer, context),
     )
+    with _lock:
+        place = os.getpid(), id(found), own.url, identifier, key.address
+        if place not in _participants:
+            _participants[place] = Participant(found, own, key, identifier)
+        return _participants[place]

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import cast
 
+import numpy as np
+
 from .. import merkle
 from ..aggregation import Entry
 from ..commitment import entry_bytes
@@ -15,6 +17,24 @@ from ..ledger import Ledger, Signer, address_of
 from ..protocol import DIGEST_BYTES, Commit, Committed, Parameters, Phase
 from ..store import Kind, Store
 from .receipt import Place, Receipt, sign_commitment, sign_reply
+
+
+class _LastChecked:
+    """The words that were last hashed in this process: members that share it are given the same model."""
+
+    def __init__(self) -> None:
+        self._held: tuple[int, bytes, Words] | None = None
+
+    def root(self, words: Words, leaf_words: int) -> bytes:
+        held = self._held
+        if held and held[0] == leaf_words and np.array_equal(held[2], words):
+            return held[1]
+        root = merkle.root(as_bytes(words), 4 * leaf_words)
+        self._held = leaf_words, root, words.copy()
+        return root
+
+
+_last_checked = _LastChecked()
 
 
 class CommitmentMismatch(Mismatch):
@@ -110,7 +130,7 @@ class Participant:
         return cast(Words, self.store.get(root, Kind.UPDATE, p.leaf_words, p.dimension))
 
     def _check_model(self, words: Words, expected: bytes, round: int) -> None:
-        root = merkle.root(as_bytes(words), 4 * self.parameters.leaf_words)
+        root = _last_checked.root(words, self.parameters.leaf_words)
         if root != expected:
             raise ModelMismatch(
                 f"the global model received for round {round} has root {root.hex()} where the ledger says "
