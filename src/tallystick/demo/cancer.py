@@ -18,14 +18,16 @@ from .partition import split
 # Mean, standard error and worst value of ten measurements: radius, texture, perimeter, area, smoothness, compactness,
 # concavity, concave points, symmetry, fractal dimension. The units are round numbers, not statistics of the patients.
 _UNITS = np.array(
-    [10, 10, 100, 1000, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1]
-    + [1, 1, 10, 100, 0.01, 0.1, 0.1, 0.01, 0.01, 0.01]
-    + [10, 10, 100, 1000, 0.1, 1, 1, 0.1, 1, 0.1]
-)
+    [
+        [10, 10, 100, 1000, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1],
+        [1, 1, 10, 100, 0.01, 0.1, 0.1, 0.01, 0.01, 0.01],
+        [10, 10, 100, 1000, 0.1, 1, 1, 0.1, 1, 0.1],
+    ]
+).ravel()
 _HELD_OUT = 0.2
-_STEPS = 30
-_RATE = 0.5
-_RIDGE = 2e-3
+_STEPS = 15
+_RATE = 0.2
+_RIDGE = 5e-3
 
 
 @lru_cache(maxsize=4)

@@ -67,14 +67,14 @@ def _alpha(partition: str, argument: str) -> float:
 def _dirichlet(
     classes: Array, order: Array, members: int, random: np.random.Generator, alpha: float
 ) -> list[Array]:
-    parts: list[list[Array]] = [[] for _ in range(members)]
+    pieces: list[list[Array]] = [[] for _ in range(members)]
     for label in np.unique(classes):
         rows = order[classes[order] == label]
         shares = random.dirichlet(np.full(members, alpha))
         cuts = np.rint(np.cumsum(shares)[:-1] * len(rows)).astype(np.int64)
-        for part, piece in zip(parts, np.split(rows, cuts), strict=True):
-            part.append(piece)
-    joined = [np.concatenate(part) for part in parts]
+        for own, piece in zip(pieces, np.split(rows, cuts), strict=True):
+            own.append(piece)
+    joined = [np.concatenate(own) for own in pieces]
     for poor, part in enumerate(joined):
         if not len(part):
             rich = max(range(members), key=lambda k: len(joined[k]))
