@@ -1,0 +1,317 @@
+"""A demo from beginning to end: ledger, members, task, rounds, finality, audit, report; and again after a kill."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import keys, ledger, run, store
+from ..aggregation import MAX_TOTAL_WEIGHT
+from ..blob import HEADER_BYTES
+from ..demo import get
+from ..errors import InvalidParameter
+from ..flower.settings import close_ledgers, ledger_at
+from ..ledger import Ledger, address_of
+from ..roles import auditor, finality
+from ..roles.auditor import Audit, Finding
+from ..roles.sponsor import bond, create_task
+from ..run import RunFolder
+from .engines import ENGINES
+from .engines import run as run_engine
+from .plan import HOSTILE, Plan
+
+SLOTS = 4
+COMMIT_WINDOW, CHALLENGE_WINDOW = 600, 60
+"""Seconds on a virtual clock, which jumps."""
+REAL_COMMIT_WINDOW, REAL_CHALLENGE_WINDOW = 20, 2
+"""Seconds on a real one, which a demo does not want to wait for."""
+
+Progress = Callable[[str, dict[str, Any]], None]
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a demo is asked for; kept in run.json, so that a resumed run is the same run."""
+
+    job: str
+    members: int
+    rounds: int
+    seed: int
+    ledger: str
+    engine: str
+    partition: str = "iid"
+    batched: bool = False
+    threads: int = 1
+    hostile: dict[int, str] = field(default_factory=dict)
+
+
+def start(options: Options, folder: Path, progress: Progress) -> dict[str, Any]:
+    """Run a demo in a new folder; return what `--json` prints. Raises `InvalidParameter` before anything is made."""
+    _check(options)
+    made = run.create(
+        folder, **(vars(options) | {"hostile": {str(k): v for k, v in options.hostile.items()}})
+    )
+    return resume(made, progress)
+
+
+def resume(folder: RunFolder, progress: Progress) -> dict[str, Any]:
+    """Carry a demo on from wherever it was killed, or finish it again; return what `--json` prints."""
+    began = time.perf_counter()
+    options = _options(folder)
+    job = get(options.job)
+    chain = ledger_at(folder.ledger_url())
+    try:
+        return _run(folder, options, job, chain, began, progress)
+    finally:
+        close_ledgers()
+
+
+def tamper(folder: RunFolder) -> dict[str, Any]:
+    """Flip one weight in a copy of the run's store, audit the copy, and say what the audit found."""
+    chain = ledger.open(folder.ledger_url())
+    settings = folder.read()
+    task = bytes.fromhex(str(settings["task_id"]))
+    copy = folder.path / "tampered-store"
+    shutil.rmtree(copy, ignore_errors=True)
+    shutil.copytree(folder.path / run.STORE, copy)
+    kept = store.open(str(copy))
+    try:
+        rounds = folder.rounds()
+        victim = rounds[len(rounds) // 2]
+        member = victim["members"][len(victim["members"]) // 2]
+        path = kept.path(bytes.fromhex(member["root"]))
+        data = bytearray(path.read_bytes())
+        parameters = chain.task(task).parameters
+        word = int(np.random.default_rng(int(settings["seed"])).integers(parameters.dimension))
+        data[HEADER_BYTES + 4 * word] ^= 1
+        path.write_bytes(data)
+        told = {"round": victim["round"], "member": "0x" + member["member"], "word": word}
+        try:
+            auditor.audit(chain, kept, task)
+        except Finding as finding:
+            return {"flipped": told, "found": True, "finding": str(finding)}
+        return {"flipped": told, "found": False, "finding": ""}
+    finally:
+        chain.close()
+
+
+def audit_run(folder: RunFolder, progress: auditor.Progress | None = None) -> Audit:
+    """Audit a run folder as it lies there."""
+    settings = folder.read()
+    if "task_id" not in settings:
+        raise InvalidParameter(
+            f"{folder.path} was stopped before its task existed. Finish it: tallystick demo --resume {folder.path}"
+        )
+    url = folder.ledger_url()
+    scheme, _, rest = url.partition(":")
+    if scheme in ("embedded", "hashchain") and not Path(rest.partition("?")[0]).exists():
+        raise auditor.Finding(auditor.Place(), f"its ledger {rest.partition('?')[0]} is missing.")
+    chain = ledger.open(url)
+    try:
+        head = settings.get("head")
+        known = ledger.Head(int(head["number"]), bytes.fromhex(head["hash"])) if head else None
+        return auditor.audit(
+            chain, store.open(folder.store_url), bytes.fromhex(settings["task_id"]), known, progress
+        )
+    finally:
+        chain.close()
+
+
+def _check(options: Options) -> None:
+    get(options.job)
+    if options.engine not in ENGINES:
+        raise InvalidParameter(f"no engine {options.engine!r}. Use one of {', '.join(ENGINES)}.")
+    if options.members < 1 or options.rounds < 1 or options.seed < 0 or options.threads < 1:
+        raise InvalidParameter("members, rounds and threads start at 1, seeds at 0.")
+    if len(options.hostile) >= options.members:
+        raise InvalidParameter("every member is hostile: nothing is left to learn from.")
+    for member, kind in options.hostile.items():
+        if kind not in HOSTILE or not 0 <= member < options.members:
+            raise InvalidParameter(
+                f"no hostile member {member}:{kind}. Use an index below {options.members} and one of {', '.join(HOSTILE)}."
+            )
+    get(options.job).shard(0, options.members, options.seed, options.partition)
+
+
+def _options(folder: RunFolder) -> Options:
+    found = folder.read()
+    hostile = {int(index): kind for index, kind in found["hostile"].items()}
+    names = Options.__dataclass_fields__
+    return Options(**({name: found[name] for name in names} | {"hostile": hostile}))
+
+
+def _is_virtual(url: str) -> bool:
+    return url.startswith(("embedded:", "hashchain:")) and "clock=wall" not in url
+
+
+def _run(
+    folder: RunFolder, options: Options, job: Any, chain: Ledger, began: float, progress: Progress
+) -> dict[str, Any]:
+    kept = store.open(folder.store_url)
+    url = folder.ledger_url()
+    sponsor = keys.demo(options.seed, "sponsor", 0)
+    aggregator = keys.demo(options.seed, "aggregator", 0)
+    members = [keys.demo(options.seed, "member", k) for k in range(options.members)]
+    gas: Counter[str] = Counter()
+
+    progress("setup", {"members": options.members})
+    if "task_id" not in folder.read():
+        # The salt is written before the task is created, so that a killed set-up finds its own task again.
+        salt = str(folder.read().get("salt") or _salt(options, url))
+        folder.update(salt=salt)
+        fund(chain, [sponsor, aggregator, *members])
+        virtual = _is_virtual(url)
+        task = create_task(
+            chain, kept, sponsor, job.initial(options.seed),
+            members=[address_of(member) for member in members],
+            rounds=options.rounds,
+            max_weight=MAX_TOTAL_WEIGHT // options.members,
+            slots=SLOTS,
+            commit_window=COMMIT_WINDOW if virtual else REAL_COMMIT_WINDOW,
+            challenge_window=CHALLENGE_WINDOW if virtual else REAL_CHALLENGE_WINDOW,
+            salt=bytes.fromhex(salt),
+        )  # fmt: skip
+        folder.update(
+            task_id=task.hex(),
+            contract="0x" + chain.contract.hex(),
+            chain_id=chain.chain_id,
+            started=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
+    task = bytes.fromhex(str(folder.read()["task_id"]))
+    bond(chain, aggregator, task, SLOTS)
+    set_up = time.perf_counter() - began
+
+    done = folder.rounds()
+    plan = Plan(
+        job=options.job,
+        members=options.members,
+        rounds=options.rounds,
+        seed=options.seed,
+        ledger=url,
+        store=str(Path(folder.store_url.removeprefix("file:")).resolve()),
+        task=task.hex(),
+        partition=options.partition,
+        batched=options.batched,
+        threads=options.threads,
+        hostile=options.hostile,
+        recorded=done[-1]["round"] if done else 0,
+    )
+
+    def heard(record: dict[str, Any]) -> None:
+        folder.append(record)
+        progress("round", record)
+
+    mark = time.perf_counter()
+    if chain.task(task).head < options.rounds or not done or done[-1]["round"] < options.rounds:
+        run_engine(options.engine, plan, folder.path, heard)
+    trained = time.perf_counter() - mark
+
+    progress("finality", {})
+    mark = time.perf_counter()
+    for receipt in finality.settle(chain, aggregator, task):
+        gas[type(receipt.call).__name__] += receipt.gas
+    head = chain.head()
+    root = chain.round(task, chain.task(task).head).next_root
+    folder.update(head={"number": head.number, "hash": head.hash.hex()}, model_root=root.hex())
+    final = time.perf_counter() - mark
+
+    mark = time.perf_counter()
+    audited = audit_run(folder, lambda what, done, of: progress("audit", {what: done, "of": of}))
+    seconds = {
+        "setup": set_up,
+        "rounds": trained,
+        "finality": final,
+        "audit": time.perf_counter() - mark,
+        "total": time.perf_counter() - began,
+    }
+    return summary(folder, options, audited, dict(gas), seconds)
+
+
+def summary(
+    folder: RunFolder,
+    options: Options,
+    audited: Audit,
+    gas: dict[str, int],
+    seconds: dict[str, float],
+) -> dict[str, Any]:
+    """The one object that `--json` prints, kept in run.json for the report."""
+    records = folder.rounds()
+    job = get(options.job)
+    total: Counter[str] = Counter(gas)
+    for record in records:
+        total.update(record.get("gas", {}))
+    last = audited.rounds[-1] if audited.rounds else None
+    counted = {entry.member: entry for entry in last.roster} if last else {}
+    members = []
+    for index in range(options.members):
+        account = address_of(keys.demo(options.seed, "member", index))
+        reasons = _reasons(records, account, index)
+        entry = counted.get(account)
+        status = "counted" if entry is not None else "excluded" if reasons else "absent"
+        members.append(
+            {
+                "address": "0x" + account.hex(),
+                "index": index,
+                "weight": entry.weight if entry else 0,
+                "status": status,
+                "reasons": reasons,
+                **({"hostile": options.hostile[index]} if index in options.hostile else {}),
+            }
+        )
+    metrics = records[-1]["metrics"].get("evaluate", {}) if records else {}
+    told = {
+        "demo": options.job,
+        "task_id": audited.task.hex(),
+        "model_root": audited.model_root.hex(),
+        "rounds": len(audited.rounds),
+        "metric": job.metric,
+        "metrics": metrics,
+        "members": members,
+        "gas": dict(sorted(total.items())) | {"total": sum(total.values())},
+        "seconds": {name: round(value, 3) for name, value in seconds.items()},
+        "audit": "ok",
+        "blobs": audited.blobs,
+        "head": {"number": audited.head.number, "hash": audited.head.hash.hex()},
+        "engine": options.engine,
+        "ledger": options.ledger,
+        "run_dir": str(folder.path),
+    }
+    folder.update(result=told)
+    return told
+
+
+def _reasons(records: list[dict[str, Any]], account: bytes, index: int) -> list[str]:
+    """Why a member was left out, of each round in which it was: by account, or by node where it hid its account."""
+    found: Counter[str] = Counter()
+    for record in records:
+        for each in record.get("excluded", []):
+            if each["member"] == account.hex() or (
+                not each["member"] and each.get("index") == index
+            ):
+                found[each["reason"]] += 1
+    return [f"{reason} in {count} rounds" for reason, count in found.items()]
+
+
+def _salt(options: Options, url: str) -> str:
+    """In a ledger of the run's own, a salt that makes equal runs equal; on a shared one, a new one each time."""
+    if url.startswith(("embedded:", "hashchain:")):
+        return options.seed.to_bytes(32, "big").hex()
+    return secrets.token_hex(32)
+
+
+def fund(chain: Ledger, accounts: list[ledger.Signer]) -> None:
+    """Give demo accounts gas money where the ledger is a development node that offers it; elsewhere they need their own."""
+    give = getattr(chain, "give", None)
+    if give is None:
+        return
+    for account in accounts:
+        give(address_of(account))
