@@ -128,6 +128,6 @@ def _index(context: Context) -> int:
     return int(context.node_config["partition-id"])
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=16)
 def _shard(job: str, member: int, members: int, seed: int, partition: str) -> Any:
     return demo.get(job).shard(member, members, seed, partition)

@@ -29,11 +29,14 @@ from .plan import Plan
 MARK = "TALLYSTICK_DEPLOYMENT"
 START_SECONDS = 60.0
 POLL_SECONDS = 0.1
+GRACE_SECONDS = 3.0
+"""For the run to end by itself once its last round is recorded."""
 APP = '''"""Generated: the demo app, as a Flower app bundle."""
 
 from tallystick.demo.app import client_app, server_app
 
-client, server = client_app(), server_app()
+client = client_app()
+server = server_app()
 '''
 PROJECT = """[build-system]
 requires = ["hatchling"]
@@ -161,8 +164,10 @@ def _processes(work: Path) -> Iterator[_Starter]:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-        for left in marked(mark):
-            _kill(left)
+        while (remaining := marked(mark)) and time.monotonic() < until + 5:
+            for left in remaining:
+                _kill(left)
+            time.sleep(POLL_SECONDS)
 
 
 def marked(mark: str) -> list[int]:
@@ -212,6 +217,8 @@ def _follow(
                         f"the ServerApp failed: {record['error']} Its log is in {work / 'logs'}."
                     )
                 if "done" in record:
+                    with suppress(subprocess.TimeoutExpired):
+                        runner.wait(GRACE_SECONDS)
                     return
                 if on_round is not None:
                     on_round(record)

@@ -77,5 +77,5 @@ def run_ray(plan: Plan, on_round: OnRound | None = None) -> list[Record]:
 
 
 def _quiet() -> None:
-    """Flower tells of every message at INFO; a demo has its own progress to show."""
-    logging.getLogger("flwr").setLevel(logging.WARNING)
+    """Flower tells of every message and of its own plans; a demo has its own progress to show."""
+    logging.getLogger("flwr").setLevel(logging.ERROR)
