@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 RUN := runs/demo
+SOURCES := $(wildcard src tests benchmarks examples vectors contracts/tools)
 export PYTHONDONTWRITEBYTECODE := 1
 
 .PHONY: help demo test test-slow test-all lint bench contracts contracts-write clean
@@ -53,8 +54,8 @@ test-all: $(VENV)/torch contracts/node_modules/made ## every test
 	@$(BIN)/python -m pytest -m 'slow or not slow'
 
 lint: $(VENV)/dev ## ruff, mypy strict, the direction of imports
-	@$(BIN)/ruff check src tests benchmarks examples vectors contracts/tools
-	@$(BIN)/ruff format --check src tests benchmarks examples vectors contracts/tools
+	@$(BIN)/ruff check $(SOURCES)
+	@$(BIN)/ruff format --check $(SOURCES)
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
