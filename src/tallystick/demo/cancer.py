@@ -11,8 +11,8 @@ import numpy as np
 from sklearn.datasets import load_breast_cancer
 from sklearn.model_selection import train_test_split
 
-from . import moments
-from .job import Array, Floats, Job, Model, Shard, Trained, one_thread
+from . import logistic
+from .job import Array, Floats, Job, Model, Shard, Trained
 from .partition import split
 
 # Mean, standard error and worst value of ten measurements: radius, texture, perimeter, area, smoothness, compactness,
@@ -53,12 +53,7 @@ def _features(x: Array) -> Floats:
 
 def initial(seed: int) -> dict[str, Array]:
     """Weights of zero, moments unknown."""
-    columns = 2 * len(_UNITS)
-    return {
-        **moments.unknown(columns),
-        "weight": np.zeros(columns, np.float32),
-        "bias": np.zeros(1, np.float32),
-    }
+    return logistic.initial(2 * _UNITS.size)
 
 
 def shard(member: int, members: int, seed: int, partition: str) -> Shard:
@@ -75,19 +70,9 @@ def test(seed: int) -> Shard:
 
 
 def train(model: Model, shard: Shard, seed: int, member: int, round: int) -> Trained:
-    """Gradient descent over all of the hospital's patients: no random numbers at all."""
-    arrays: dict[str, Array] = {name: np.array(value) for name, value in model.items()}
+    """The moments first; then gradient descent over all of the hospital's patients."""
     features = _features(shard.x)
-    if not moments.known(model):
-        return arrays | moments.local(features), len(shard), _score(model, features, shard.y)
-    standard = moments.standardise(model, features)
-    weight, bias = model["weight"].astype(np.float64), float(model["bias"][0])
-    with one_thread():
-        for _ in range(_STEPS):
-            error = _probability(standard @ weight + bias) - shard.y
-            weight -= _RATE * (standard.T @ error / len(shard) + _RIDGE * weight)
-            bias -= _RATE * float(error.mean())
-    arrays |= {"weight": weight.astype(np.float32), "bias": np.array([bias], np.float32)}
+    arrays = logistic.train(model, features, shard.y, steps=_STEPS, rate=_RATE, ridge=_RIDGE)
     return arrays, len(shard), _score(arrays, features, shard.y)
 
 
@@ -97,20 +82,13 @@ def evaluate(model: Model, test: Shard) -> dict[str, float]:
 
 
 def _score(model: Model, features: Floats, ill: Array) -> dict[str, float]:
-    with one_thread():
-        logits = moments.standardise(model, features) @ model["weight"].astype(np.float64)
-    logits = logits + float(model["bias"][0])
-    found = logits > 0
+    odds = logistic.logits(model, features)
+    found = odds > 0
     return {
-        "loss": float(np.mean(np.logaddexp(0.0, logits) - ill * logits)),
+        "loss": logistic.loss(odds, ill),
         "accuracy": float(np.mean(found == (ill == 1))),
         "sensitivity": float(np.mean(found[ill == 1])) if np.any(ill == 1) else 1.0,
     }
-
-
-def _probability(logits: Floats) -> Floats:
-    probability: Floats = 1.0 / (1.0 + np.exp(-np.clip(logits, -500.0, 500.0)))
-    return probability
 
 
 JOB = Job(
