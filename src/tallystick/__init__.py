@@ -1,2 +1,3 @@
 """Federated learning with receipts."""
+
 __version__ = "0.1.0"

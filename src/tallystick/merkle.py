@@ -85,3 +85,17 @@ def is_included(root: bytes, leaf: bytes, index: int, count: int, path: Sequence
         position >>= 1
         last >>= 1
     return last == 0 and current == root
+
+
+def repair(leaf: bytes, digest: bytes) -> bytes | None:
+    """The leaf that hashes to `digest` and differs from `leaf` in one bit, or None: finds out which bit was flipped."""
+    if leaf_hash(leaf) == digest:
+        return leaf
+    trial = bytearray(b"\x00" + leaf)
+    for place in range(1, len(trial)):
+        for bit in range(8):
+            trial[place] ^= 1 << bit
+            if sha256(trial).digest() == digest:
+                return bytes(trial[1:])
+            trial[place] ^= 1 << bit
+    return None

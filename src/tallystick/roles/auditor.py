@@ -10,7 +10,7 @@ import numpy as np
 from eth_account import Account
 from eth_account.messages import encode_typed_data
 
-from .. import protocol
+from .. import merkle, protocol
 from ..aggregation import Combined, Entry, combine, sort_roster
 from ..blob import HEADER_BYTES, DamagedLeaf, Kind
 from ..commitment import ENTRY_BYTES, commitment_digest, entry_bytes, task_digest, typed_data
@@ -318,16 +318,11 @@ class _Replay:
         try:
             words = cast(Words, self.store.get(root, kind, p.leaf_words, p.dimension))
         except DamagedLeaf as error:
-            word = min(error.leaf * p.leaf_words, p.dimension - 1)
-            tensor, index = self.layout.locate(word)
-            if truth is not None:
-                exact = self._first_difference(root, error.leaf, truth)
-                tensor, index = self.layout.locate(exact) if exact is not None else (tensor, ())
+            tensor, index, said = self._damage(root, error.leaf, truth)
             raise Finding(
-                Place(place.round, place.member, tensor, index if truth is not None else None,
-                      error.leaf, path),
-                f"{kind.name.lower()} blob was changed: {error}",
-            ) from error  # fmt: skip
+                Place(place.round, place.member, tensor, index, error.leaf, path),
+                f"{kind.name.lower()} blob was changed{said}: {error}",
+            ) from error
         except (BlobUnavailable, InvalidBlob, RootMismatch) as error:
             raise Finding(
                 Place(place.round, place.member, blob=path), f"{kind.name.lower()} blob: {error}"
@@ -335,14 +330,33 @@ class _Replay:
         self.seen.add(root)
         return words
 
-    def _first_difference(self, root: bytes, leaf: int, truth: Words) -> int | None:
-        first = leaf * self.parameters.leaf_words
-        part = truth[first : first + self.parameters.leaf_words]
+    def _damage(
+        self, root: bytes, leaf: int, truth: Words | None
+    ) -> tuple[str, tuple[int, ...] | None, str]:
+        """Tensor, index and what happened in a damaged leaf: exactly, if its words are known or one bit was flipped."""
+        p = self.parameters
+        first = leaf * p.leaf_words
+        size = min(p.leaf_words, p.dimension - first)
         with self.store.path(root).open("rb") as file:
             file.seek(HEADER_BYTES + 4 * first)
-            found = np.frombuffer(file.read(4 * part.size), "<i4")
-        different = np.flatnonzero(found != part)
-        return first + int(different[0]) if different.size else None
+            found = file.read(4 * size)
+            file.seek(HEADER_BYTES + 4 * p.dimension + 32 * leaf)
+            stored = file.read(32)
+        if truth is None:
+            right = merkle.repair(found, stored)
+        else:
+            right = truth[first : first + size].astype("<i4").tobytes()
+        if right is None or right == found:
+            names = [self.layout.locate(word)[0] for word in (first, first + size - 1)]
+            return (
+                names[0],
+                None,
+                "" if names[0] == names[1] else f" (tensors up to {names[1]!r})",
+            )
+        was, now = np.frombuffer(right, "<i4"), np.frombuffer(found, "<i4")
+        word = int(np.flatnonzero(was != now)[0])
+        tensor, index = self.layout.locate(first + word)
+        return tensor, index, f" from word {was[word]} to {now[word]}"
 
     def _every_blob(self) -> int:
         """Re-hash what no round needed too: updates of members left out, documents, leftovers."""

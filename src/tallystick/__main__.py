@@ -1,0 +1,5 @@
+"""`python -m tallystick`."""
+
+from .cli import main
+
+main()
