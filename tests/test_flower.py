@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from flwr.app import Array, ArrayRecord, Context, Message, MetricRecord, RecordDict
 from flwr.serverapp.strategy import FedAvg, FedMedian, FedProx
-from toy_federation import ROUNDS, Federation, excluded, initial, nudge, records
 
 from tallystick import flower, merkle
 from tallystick.aggregation import next_model, weighted_mean
@@ -22,6 +21,7 @@ from tallystick.flower.local import LocalGrid
 from tallystick.flower.messages import words_record
 from tallystick.ledger import address_of
 from tallystick.protocol import Phase
+from toy_federation import ROUNDS, Federation, excluded, initial, nudge, records
 
 
 def test_three_rounds_are_the_mean_that_the_ledger_says(tmp_path: Path) -> None:
@@ -62,7 +62,10 @@ def test_batched_direct_and_off_give_one_model(tmp_path: Path) -> None:
 def test_threads_change_nothing(tmp_path: Path) -> None:
     """Promise: one and eight threads propose the same roots."""
     roots = [
-        [r["sum_root"] + r["model_root"] for r in Federation(tmp_path / str(n), size=200_000).run(2, threads=n)[1]]
+        [
+            r["sum_root"] + r["model_root"]
+            for r in Federation(tmp_path / str(n), size=200_000).run(2, threads=n)[1]
+        ]
         for n in (1, 8)
     ]
     assert roots[0] == roots[1]

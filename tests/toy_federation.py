@@ -11,7 +11,7 @@ from flwr.app import Array, ArrayRecord, Context, Message, MetricRecord, RecordD
 from flwr.clientapp import ClientApp
 from flwr.serverapp.strategy import FedAvg, Result
 
-from tallystick import flower, keys, ledger, store
+from tallystick import flower, keys, store
 from tallystick.demo import hostile
 from tallystick.demo.plan import Plan
 from tallystick.flower.local import LocalGrid
@@ -65,9 +65,7 @@ class Federation:
         sponsor.bond(self.ledger, self.aggregator, self.task, 20)
 
     def app(self, train: Any = None, mods: tuple[Any, ...] = ()) -> ClientApp:
-        plan = Plan(
-            "toy", self.members, ROUNDS, SEED, self.url, "", "", hostile=self.hostile
-        )
+        plan = Plan("toy", self.members, ROUNDS, SEED, self.url, "", "", hostile=self.hostile)
         verify = flower.mod(
             ledger=self.ledger,
             store=self.store,

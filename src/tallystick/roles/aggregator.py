@@ -72,6 +72,7 @@ class Aggregator:
         self._signer = signer
         self._cursor: Cursor | None = None
         self._pending: list[tuple[int, int]] = []
+        self._members: set[bytes] = set()
         self._begin()
 
     def _begin(self) -> None:
@@ -322,7 +323,7 @@ class Aggregator:
         if reply_author(receipt, claimed, reply.node) != receipt.member:
             detail = f"the receipt in the name of 0x{receipt.member.hex()} is not signed by it"
             named = b""
-        elif not self.ledger.is_member(self.task, receipt.member):
+        elif not self._is_member(receipt.member):
             detail = f"0x{receipt.member.hex()} is not a member of the task"
             named = receipt.member
         else:
@@ -330,6 +331,12 @@ class Aggregator:
         reason = Reason.UNKNOWN_MEMBER
         self._strangers.append(Exclusion(named, reply.node, reason, detail, False))
         raise Rejected(reason, detail)
+
+    def _is_member(self, account: bytes) -> bool:
+        """Nobody is ever unadmitted, so the ledger is asked until it says yes."""
+        if account not in self._members and self.ledger.is_member(self.task, account):
+            self._members.add(account)
+        return account in self._members
 
     def _check_weight(self, reply: Reply) -> Entry:
         receipt, most = reply.receipt, self.parameters.max_weight

@@ -12,7 +12,7 @@ from .. import merkle
 from ..aggregation import Entry
 from ..commitment import entry_bytes
 from ..encoding import Arrays, Layout, Words, as_bytes, update_of
-from ..errors import InvalidWeight, Mismatch, ModelMismatch, NotMember, RoundNotOpen
+from ..errors import InvalidWeight, Mismatch, ModelMismatch, NotMember, Refused, RoundNotOpen
 from ..ledger import Ledger, Signer, address_of
 from ..protocol import DIGEST_BYTES, Commit, Committed, Parameters, Phase
 from ..store import Kind, Store
@@ -92,13 +92,16 @@ class Participant:
         self._check_weight(weight)
         place = self._place(round)
         root = self.store.put(Kind.UPDATE, update, self.parameters.leaf_words)
-        held = self.ledger.commitment(self.task, round, self.member)
         transaction, gas = b"", 0
-        if held is None:
+        try:
             sent = self.ledger.send(self._signer, Commit(self.task, round, weight, root))[0]
             transaction, gas = sent.transaction, sent.gas
-        elif held != place.digest(self.member, root, weight)[:DIGEST_BYTES]:
-            weight, root, update = self._pending(round)
+        except Refused:
+            held = self.ledger.commitment(self.task, round, self.member)
+            if held is None:
+                raise
+            if held != place.digest(self.member, root, weight)[:DIGEST_BYTES]:
+                weight, root, update = self._pending(round)
         return self._receipt(place, root, weight, node, transaction=transaction, gas=gas), update
 
     def sign(self, round: int, update: Words, weight: int, node: int) -> Receipt:
