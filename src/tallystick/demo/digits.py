@@ -1,4 +1,4 @@
-"""Small handwritten digits (8 x 8 pixels): members train a perceptron of one hidden layer.
+"""Small handwritten digits (8 x 8 pixels): members train a perceptron with one hidden layer.
 
 Data: Optical Recognition of Handwritten Digits, 1,797 images (Alpaydin and Kaynak 1998), as shipped by scikit-learn.
 """
@@ -15,11 +15,11 @@ from . import mlp
 from .job import Array, Floats, Job, Model, Shard, Trained, generator
 from .partition import split
 
-_SIZES = (64, 64, 10)
+_SIZES = (64, 128, 10)
 _HELD_OUT = 0.2
-_EPOCHS = 5
+_EPOCHS = 10
 _BATCH = 16
-_RATE = 3e-3
+_RATE = 5e-3
 
 
 @lru_cache(maxsize=4)

@@ -23,9 +23,9 @@ from .job import Array, Job, Model, Shard, Trained, generator
 from .partition import split
 
 _ROUNDS = 10
-_EPOCHS = 1
-_BATCH = 32
-_RATE = 0.05
+_EPOCHS = 2
+_BATCH = 64
+_RATE = 0.1
 _MOMENTUM = 0.9
 _DECAY = 1e-4
 _SHIFT = 1
