@@ -73,7 +73,10 @@ def given(setting: Setting[T], context: Context | None) -> Given[T]:
 
 
 def lookup(name: str, context: Context | None) -> str | None:
-    """A named setting from the node's configuration or the environment; `{partition-id}` and `{node-id}` are filled in."""
+    """A named setting from the node's configuration or the environment; `{partition-id}` and `{node-id}` are filled in.
+
+    The server has neither and fills in "server", so that one environment can serve a whole simulation.
+    """
     found = None
     if context is not None:
         found = context.node_config.get(f"tallystick-{name}")
@@ -82,10 +85,9 @@ def lookup(name: str, context: Context | None) -> str | None:
     if found is None:
         return None
     text = str(found)
-    if context is not None:
-        text = text.replace("{partition-id}", str(context.node_config.get("partition-id", "")))
-        text = text.replace("{node-id}", str(context.node_id))
-    return text
+    partition = "server" if context is None else context.node_config.get("partition-id", "server")
+    node = "server" if context is None else context.node_id
+    return text.replace("{partition-id}", str(partition)).replace("{node-id}", str(node))
 
 
 def find_ledger(setting: Setting[Ledger], context: Context | None) -> Ledger | None:

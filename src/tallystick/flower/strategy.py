@@ -23,6 +23,7 @@ from ..encoding import Layout, Words, dequantise, layout_of, quantise
 from ..errors import InvalidParameter
 from ..ledger import Ledger, Signer
 from ..protocol import Reason
+from ..roles import sponsor
 from ..roles.aggregator import Aggregator
 from ..roles.outcome import Rejected
 from ..roles.receipt import Receipt
@@ -69,10 +70,12 @@ class Verifiable(Strategy):
     The wrapped strategy samples nodes, configures messages and aggregates metrics. Updates are combined by the task's rule, the
     weighted mean; so a strategy that aggregates otherwise is refused, unless `replace_aggregation` says that the mean is wanted.
 
-    `ledger`, `store`, `task` and `signer` (the aggregator's bonded key) are explained in `flower.settings`; `ledger=None` runs the same loop with
-    the ledger off. `batched` has members sign their commitments and posts one root a round. `threads` changes speed only. `scale` is used
-    with the ledger off; with it on, the task says. `on_round` is told of each round once it is proposed (see `flower.record`), and, after a
-    restart, of a proposed round after `recorded` that it may not have heard of. `history` keeps the same records.
+    `ledger`, `store`, `task` and `signer` (the aggregator's bonded key) are explained in `flower.settings`; `ledger=None` runs
+    the same loop with the ledger off. `batched` has members sign their commitments and posts one root a round. `threads`
+    changes speed only. `scale` is used with the ledger off; with it on, the task says. `bond` is how many proposals to put
+    bonds up for at the start, by default all that can be in flight; what is on the ledger counts, and can be withdrawn later.
+    `on_round` is told of each round once it is proposed (see `flower.record`), and, after a restart, of a proposed round after
+    `recorded` that it may not have heard of. `history` keeps the same records.
     """
 
     def __init__(
@@ -87,6 +90,7 @@ class Verifiable(Strategy):
         batched: bool = False,
         threads: int = 1,
         scale: int = 24,
+        bond: int | None = None,
         recorded: int | None = None,
         on_round: Callable[[Record], None] | None = None,
         replace_aggregation: bool = False,
@@ -98,6 +102,7 @@ class Verifiable(Strategy):
         self._batched = batched
         self._threads = threads
         self._scale = scale
+        self._bond = bond
         self._recorded = recorded
         self._on_round = on_round
         self._held: tuple[Words, ArrayRecord] | None = None
@@ -152,7 +157,7 @@ class Verifiable(Strategy):
         """
         arrays = {name: array.numpy() for name, array in initial_arrays.items()}
         layout = layout_of(arrays)
-        self._prepare(layout)
+        self._prepare(layout, num_rounds)
         self.summary()
         last = self._rounds.start(quantise(arrays, layout, self._scale))
         result = Result()
@@ -167,7 +172,7 @@ class Verifiable(Strategy):
         result.arrays = self._floats()
         return result
 
-    def _prepare(self, layout: Layout) -> None:
+    def _prepare(self, layout: Layout, num_rounds: int) -> None:
         at, kept, task, signer = self._settings
         ledger = find_ledger(at, self._context)
         self._layout = layout
@@ -175,15 +180,11 @@ class Verifiable(Strategy):
         if ledger is None:
             self._rounds, self._task = Unledgered(), bytes(32)
         else:
-            self._rounds = Aggregator(
-                ledger,
-                find_store(kept, self._context),
-                find_signer(signer, self._context),
-                find_task(task, self._context),
-                layout,
-                threads=self._threads,
-            )
-            self._task = self._rounds.task
+            key, self._task = find_signer(signer, self._context), find_task(task, self._context)
+            kept = find_store(kept, self._context)
+            self._rounds = Aggregator(ledger, kept, key, self._task, layout, threads=self._threads)
+            in_flight = min(num_rounds, self._rounds.parameters.slots)
+            sponsor.bond(ledger, key, self._task, in_flight if self._bond is None else self._bond)
             self._scale = self._rounds.parameters.scale
 
     def _round(

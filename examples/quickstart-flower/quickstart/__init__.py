@@ -1,0 +1,1 @@
+"""Handwritten digits with Flower and numpy: an ordinary app that knows nothing of ledgers."""
