@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tallystick import demo
 from tallystick.demo import data
 from tallystick.errors import InvalidData, Unavailable
 
@@ -104,3 +105,12 @@ def test_the_cache_is_where_the_system_keeps_caches(monkeypatch, tmp_path):
     monkeypatch.setattr(data.sys, "platform", "linux")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert data.cache() == tmp_path / "tallystick"
+
+
+def test_the_page_on_data_gives_every_demo_and_every_pin():
+    """What is pinned in the code is what the documentation tells a reader to place by hand."""
+    page = (Path(__file__).parent.parent / "docs/data.md").read_text()
+    for name in demo.names():
+        assert f"`{name}`" in page
+    for each in (data.CALIFORNIA, data.MNIST, data.TELCO):
+        assert f"{each.package} {each.version} | `{each.file}` | `{each.sha256}`" in page
