@@ -104,11 +104,10 @@ def test_a_missing_library_is_told_with_the_extra_that_brings_it(name, library, 
     job = demo.get(name)
     monkeypatch.setitem(sys.modules, library, None)
     monkeypatch.setattr(housing, "_table_once", housing._table)
+    blank = demo.Shard(np.zeros((1, 28, 28), np.uint8), np.zeros(1, np.uint8))
+    use = {"mnist": lambda: job.evaluate(job.initial(0), blank), "housing": lambda: job.test(99)}
     with pytest.raises(Unavailable, match=rf"pip install 'tallystick\[{job.requires}\]'"):
-        if name == "mnist":
-            job.evaluate(job.initial(0), demo.Shard(np.zeros((1, 28, 28), np.uint8), np.zeros(1)))
-        else:
-            job.test(99)
+        use[name]()
 
 
 @every_job
