@@ -8,7 +8,8 @@ Two kinds of member:
 
 With the ledger on, every member checks the model's root, hashes and stores its update, commits in its own transaction; the server
 re-hashes each, builds the sum tree, stores the next model and proposes. With it off, the same strategy sums the same integers.
-Medians over ROUNDS rounds after one that warms up; the two settings alternate, so that a busy machine slows both.
+Medians over ROUNDS rounds of each after one that warms up, in one process; rounds with and without alternate, so that a busy
+machine slows both.
 """
 
 from __future__ import annotations
@@ -20,8 +21,10 @@ import logging
 import shutil
 import statistics
 import tempfile
+import threading
 import time
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +37,9 @@ from flwr.serverapp.strategy import FedAvg
 from tallystick import flower, keys, store
 from tallystick.demo.job import one_thread
 from tallystick.flower.local import LocalGrid
-from tallystick.flower.messages import arrays_in, arrays_record
+from tallystick.flower.messages import Order, arrays_in, arrays_record
+from tallystick.flower.record import Record
+from tallystick.flower.settings import close_ledgers
 from tallystick.ledger import address_of
 from tallystick.roles import sponsor
 
@@ -44,7 +49,6 @@ EXAMPLES = 6000
 BATCH = 32
 SIZES = (784, 1000, 200, 10)
 SEED = 1
-LIMIT = 1.25
 
 
 def initial() -> dict[str, np.ndarray[Any, Any]]:
@@ -85,19 +89,18 @@ def epoch(arrays: dict[str, np.ndarray[Any, Any]], member: int) -> dict[str, np.
 
 
 def client(training: bool, settings: dict[str, Any]) -> ClientApp:
-    """A member's app, with the mod; what it is given decides whether there is a ledger."""
-    app = ClientApp(
-        mods=[
-            flower.mod(
-                ledger=settings["ledger"],
-                store=settings["store"],
-                task=settings["task"],
-                signer=lambda context: keys.demo(
-                    SEED, "member", int(context.node_config["partition-id"])
-                ),
-            )
-        ]
-    )
+    """A member's app. The order says whether the round is on the ledger, and the mod with or without one takes it."""
+
+    def signer(context: Context) -> Any:
+        return keys.demo(SEED, "member", int(context.node_config["partition-id"]))
+
+    on, off = flower.mod(**settings, signer=signer), flower.mod(ledger=None)
+
+    def either(message: Message, context: Context, call_next: Any) -> Message:
+        order = Order.read(message.content)
+        return (on if order and order.verified else off)(message, context, call_next)
+
+    app = ClientApp(mods=[either])
 
     @app.train()
     def train(message: Message, context: Context) -> Message:
@@ -112,54 +115,70 @@ def client(training: bool, settings: dict[str, Any]) -> ClientApp:
     return app
 
 
-def rounds(engine: str, training: bool, url: str | None, count: int) -> list[float]:
-    """Seconds of `count` rounds after the first."""
-    folder = Path(tempfile.mkdtemp(prefix="tallystick-bench-"))
-    settings: dict[str, Any] = {"ledger": None, "store": str(folder / "store"), "task": bytes(32)}
-    if url is not None:
-        scheme, _, query = url.partition("?")
-        settings["ledger"] = f"{scheme}{folder / 'ledger.sqlite'}{'?' + query if query else ''}"
-        chain = flower.ledger_at(settings["ledger"])
-        settings["task"] = sponsor.create_task(
-            chain,
-            store.open(settings["store"]),
-            keys.demo(SEED, "sponsor", 0),
-            initial(),
-            members=[address_of(keys.demo(SEED, "member", k)) for k in range(MEMBERS)],
-            rounds=1000,
-        )
-        sponsor.bond(chain, keys.demo(SEED, "aggregator", 0), settings["task"], 16)
-    seconds: list[float] = []
+def alternate(grid: Grid, settings: dict[str, Any], count: int) -> dict[str, list[float]]:
+    """Seconds of `count` rounds of each kind after the first, one with the ledger and one without in turn."""
+    seconds: dict[str, list[float]] = {"on": [], "off": []}
+    turn = {"on": threading.Semaphore(1), "off": threading.Semaphore(0)}
 
-    def run(grid: Grid) -> None:
+    def loop(kind: str) -> None:
+        other = "off" if kind == "on" else "on"
+
+        def told(record: Record) -> None:
+            seconds[kind].append(record["seconds"]["total"])
+            turn[other].release()
+            if len(seconds[kind]) <= count:
+                turn[kind].acquire()
+
+        given = settings if kind == "on" else {"ledger": None}
         strategy = flower.Verifiable(
             FedAvg(fraction_evaluate=0.0, min_train_nodes=MEMBERS, min_available_nodes=MEMBERS),
-            **settings,
+            **given,
             signer=keys.demo(SEED, "aggregator", 0),
+            on_round=told,
         )
+        turn[kind].acquire()
         strategy.start(grid, arrays_record(initial()), num_rounds=count + 1)
-        seconds.extend(record["seconds"]["total"] for record in strategy.history[1:])
 
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(loop, seconds))
+    return {kind: times[1:] for kind, times in seconds.items()}
+
+
+def measure(engine: str, training: bool, url: str, count: int) -> dict[str, list[float]]:
+    """Set up a task in a folder of its own, and alternate on it."""
+    folder = Path(tempfile.mkdtemp(prefix="tallystick-bench-"))
+    scheme, _, query = url.partition("?")
+    settings: dict[str, Any] = {
+        "ledger": f"{scheme}{folder / 'ledger.sqlite'}{'?' + query if query else ''}",
+        "store": str(folder / "store"),
+    }
+    chain = flower.ledger_at(settings["ledger"])
+    settings["task"] = sponsor.create_task(
+        chain,
+        store.open(settings["store"]),
+        keys.demo(SEED, "sponsor", 0),
+        initial(),
+        members=[address_of(keys.demo(SEED, "member", k)) for k in range(MEMBERS)],
+        rounds=1000,
+    )
     try:
         app = client(training, settings)
         if engine == "local":
-            run(LocalGrid(app, MEMBERS))
-        else:
-            _on_ray(app, run)
+            return alternate(LocalGrid(app, MEMBERS), settings, count)
+        return _on_ray(app, lambda grid: alternate(grid, settings, count))
     finally:
-        flower.settings.close_ledgers()
+        close_ledgers()
         shutil.rmtree(folder, ignore_errors=True)
-    return seconds
 
 
-def _on_ray(app: ClientApp, run: Any) -> None:
+def _on_ray(app: ClientApp, run: Any) -> dict[str, list[float]]:
     from flwr.simulation import run_simulation
 
-    server = ServerApp()
+    server, found = ServerApp(), {}
 
     @server.main()
     def main(grid: Grid, context: Context) -> None:
-        run(grid)
+        found.update(run(grid))
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -169,6 +188,7 @@ def _on_ray(app: ClientApp, run: Any) -> None:
             MEMBERS,
             backend_config={"client_resources": {"num_cpus": 1, "num_gpus": 0.0}},
         )
+    return found
 
 
 def main() -> None:
@@ -177,6 +197,7 @@ def main() -> None:
     parser.add_argument("--engines", default="local,ray")
     parser.add_argument("--members-do", default="bare,training")
     parser.add_argument("--ledger", default="embedded:")
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     logging.getLogger("flwr").setLevel(logging.ERROR)
@@ -188,24 +209,20 @@ def main() -> None:
     for engine in options.engines.split(","):
         for kind in options.members_do.split(","):
             began = time.perf_counter()
-            times: dict[bool, list[float]] = {False: [], True: []}
-            for on in (False, True, True, False):
-                half = ROUNDS // 2 + 1
-                url = options.ledger if on else None
-                times[on] += rounds(engine, kind == "training", url, half)
-            off, on_ = statistics.median(times[False]), statistics.median(times[True])
+            times = measure(engine, kind == "training", options.ledger, options.rounds)
+            off, on = statistics.median(times["off"]), statistics.median(times["on"])
             row = {
                 "engine": engine,
                 "members": kind,
                 "off_seconds": round(off, 4),
-                "on_seconds": round(on_, 4),
-                "ratio": round(on_ / off, 3),
-                "rounds_each": len(times[True]),
+                "on_seconds": round(on, 4),
+                "ratio": round(on / off, 3),
+                "rounds_each": len(times["on"]),
                 "took_seconds": round(time.perf_counter() - began, 1),
             }
             rows.append(row)
             print(
-                f"{engine:7} {kind:9} {off:11.3f} {on_:11.3f} {on_ / off:6.2f}  ({on_ - off:.3f})",
+                f"{engine:7} {kind:9} {off:11.3f} {on:11.3f} {on / off:6.2f}  ({on - off:.3f})",
                 flush=True,
             )
     if options.json:
