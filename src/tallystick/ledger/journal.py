@@ -86,7 +86,8 @@ class Journal:
         try:
             yield
         except BaseException:
-            self._db.execute("ROLLBACK")
+            if self._db.in_transaction:  # SQLite has rolled back by itself where the disk was full.
+                self._db.execute("ROLLBACK")
             raise
         try:
             self._db.execute("COMMIT")
