@@ -152,7 +152,8 @@ def test_a_member_keeps_its_batched_update_until_the_batch_is_there(federation: 
     with pytest.raises(CommitmentMismatch):
         first.release(1, place, 0, (), node=0)
     batch = boss.post_batch()
-    entry, index, path = batch[first.member]
+    at = batch[first.member]
+    entry, index, path = at.entry, at.index, at.path
     _, words = first.release(1, entry, index, path, node=0)
     np.testing.assert_array_equal(words, UPDATE)
     with pytest.raises(CommitmentMismatch):
@@ -171,14 +172,32 @@ def test_a_batch_survives_the_aggregator(federation: Federation) -> None:
     assert back.open() == 1
     assert back.post_batch() == posted
     for index, member in enumerate(members):
-        entry, position, path = posted[member.member]
-        receipt, words = member.release(1, entry, position, path, node=index)
+        at = posted[member.member]
+        receipt, words = member.release(1, at.entry, at.index, at.path, node=index)
         back.accept(Reply(index, receipt, receipt.weight, words))
     assert [entry.weight for entry in sorted(back.close().entries, key=lambda e: e.weight)] == [
         10,
         11,
         12,
     ]
+
+
+def test_a_direct_commitment_counts_before_the_batch(federation: Federation) -> None:
+    """Promise: a member that also commits directly, to another update, is excluded rather than counted with the batch's."""
+    boss = aggregator(federation)
+    boss.open()
+    members = [participant(federation, index) for index in range(3)]
+    for index, member in enumerate(members):
+        boss.accept(Reply(index, member.sign(1, UPDATE, 10, node=index), 10, None))
+    posted = boss.post_batch()
+    for index, member in enumerate(members):
+        at = posted[member.member]
+        receipt, words = member.release(1, at.entry, at.index, at.path, node=index)
+        boss.accept(Reply(index, receipt, 10, words))
+    members[1].commit(1, UPDATE + np.int32(5), 10, node=1)
+    closed = boss.close()
+    assert [each.reason for each in closed.exclusions] == [Reason.WRONG_ROOT]
+    assert len(closed.entries) == 2
 
 
 def test_receipts_are_bound_to_node_round_and_content(federation: Federation) -> None:

@@ -25,6 +25,7 @@ from ..ledger import Ledger, Signer
 from ..protocol import Reason
 from ..roles import sponsor
 from ..roles.aggregator import Aggregator
+from ..roles.batch import recall
 from ..roles.outcome import Rejected
 from ..roles.receipt import Receipt
 from ..roles.unledgered import Unledgered
@@ -183,6 +184,10 @@ class Verifiable(Strategy):
             key, self._task = find_signer(signer, self._context), find_task(task, self._context)
             kept = find_store(kept, self._context)
             self._rounds = Aggregator(ledger, kept, key, self._task, layout, threads=self._threads)
+            if num_rounds > self._rounds.parameters.rounds:
+                raise InvalidParameter(
+                    f"the task has {self._rounds.parameters.rounds} rounds, not {num_rounds}. Ask for fewer, or create another."
+                )
             in_flight = min(num_rounds, self._rounds.parameters.slots)
             sponsor.bond(ledger, key, self._task, in_flight if self._bond is None else self._bond)
             self._scale = self._rounds.parameters.scale
@@ -296,11 +301,13 @@ class Verifiable(Strategy):
         seconds["batch"] = seconds.get("batch", 0.0) + time.perf_counter() - mark
         fetches = [
             Message(
-                RecordDict({RECORD: order.fetching(*place).record()}),
+                RecordDict(
+                    {RECORD: order.fetching(position.entry, position.index, position.path).record()}
+                ),
                 dst_node_id=self._node_of[member],
                 message_type=MessageType.TRAIN,
             )
-            for member, place in batch.items()
+            for member, position in batch.items()
             if member in self._node_of
         ]
         order = replace(order, step=FETCH)
@@ -384,7 +391,7 @@ class Verifiable(Strategy):
             or not isinstance(self._rounds, Aggregator)
         ):
             return
-        closed = self._rounds.recall(last)
+        closed = recall(self._rounds.ledger, self._rounds.store, self._task, last)
         central = self._evaluate(last, evaluate_fn, result)
         self._tell(round_record(closed, {}, {"evaluate": central}, {}, {}))
 

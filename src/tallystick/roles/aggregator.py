@@ -7,7 +7,7 @@ over between any two calls here.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from contextlib import suppress
 from functools import cached_property
 from typing import cast
 
@@ -16,9 +16,8 @@ import numpy as np
 from .. import merkle
 from ..aggregation import Entry, combine, sort_roster
 from ..blob import HEADER_BYTES
-from ..commitment import entry_bytes
 from ..encoding import Layout, Words, as_bytes
-from ..errors import InvalidParameter, InvalidProposal, ModelMismatch, Refused
+from ..errors import AlreadyExcluded, InvalidProposal, ModelMismatch
 from ..ledger import Cursor, Ledger, Signer
 from ..ledger import Receipt as Transaction
 from ..protocol import (
@@ -36,13 +35,11 @@ from ..protocol import (
 )
 from ..store import Kind, Store
 from . import finality
+from .batch import Batch, Position, make_batch, read_batch, write_batch
 from .outcome import Closed, Exclusion, Rejected
 from .receipt import Place, Receipt, Reply, commitment_author, reply_author
 
 log = logging.getLogger("tallystick")
-
-ENTRY_LEAF = 56
-"""A batch's document has one roster entry per leaf, so that its blob is named by the batch root itself."""
 
 
 class Aggregator:
@@ -82,8 +79,8 @@ class Aggregator:
         self._committed: dict[bytes, Entry] = {}
         self._excluded: dict[bytes, Reason] = {}
         self._signed: dict[bytes, tuple[Entry, bytes]] = {}
-        self._batch: dict[bytes, tuple[Entry, int, tuple[bytes, ...]]] = {}
-        self._batch_root = self._signatures = b""
+        self._batch = Batch(())
+        self._signatures = b""
         self.gas: dict[str, int] = {}
 
     @cached_property
@@ -129,6 +126,7 @@ class Aggregator:
             self._free_slot(self.number - self.parameters.slots)
             self._send(Open(self.task, self.number))
         else:
+            self._cursor = None
             self._sync()
             self._revive()
         return self.number
@@ -172,29 +170,22 @@ class Aggregator:
         elif member not in self._accepted:
             self._blame(member, node, Rejected(reason, detail))
 
-    def post_batch(self) -> dict[bytes, tuple[Entry, int, tuple[bytes, ...]]]:
-        """Post the signed commitments as one root. Returns (entry, index, path) by member, to ask for updates with.
+    def post_batch(self) -> dict[bytes, Position]:
+        """Post the signed commitments as one root. Returns each member's position in it, to ask for updates with.
 
         Where the ledger holds a batch of this round already (before a restart), that one stands.
         """
         current = self.ledger.round(self.task, self.number)
         if current.batch_count:
-            roster = self._read_batch(current.batch_root)
-        else:
-            roster = sort_roster(entry for entry, _ in self._signed.values())
-        if not roster:
-            return {}
-        raw = [entry_bytes(e.member, e.weight, e.root) for e in roster]
-        leaves = [merkle.leaf_hash(data) for data in raw]
-        root = merkle.root_of(leaves)
-        if not current.batch_count:
-            self.store.put(Kind.DOCUMENT, b"".join(raw), ENTRY_LEAF)
-            signatures = b"".join(self._signed[entry.member][1] for entry in roster)
-            self._signatures = self.store.put(Kind.DOCUMENT, signatures)
-            self._send(CommitBatch(self.task, self.number, root, len(roster)))
-        self._batch_root = root
-        self._batch = {e.member: (e, i, merkle.path(leaves, i)) for i, e in enumerate(roster)}
-        return self._batch
+            self._batch = read_batch(self.store, current.batch_root)
+        elif self._signed:
+            self._batch = make_batch(entry for entry, _ in self._signed.values())
+            write_batch(self.store, self._batch)
+            signatures = [self._signed[entry.member][1] for entry in self._batch.roster]
+            self._signatures = self.store.put(Kind.DOCUMENT, b"".join(signatures))
+            count = len(self._batch.roster)
+            self._send(CommitBatch(self.task, self.number, self._batch.root, count))
+        return self._batch.positions
 
     def quorum_missing(self) -> int:
         """How many accepted members the round still lacks to be proposed."""
@@ -210,6 +201,7 @@ class Aggregator:
         current = self.ledger.round(self.task, self.number)
         members = self.ledger.task(self.task).members
         if len(self._accepted) + current.excluded != members:
+            log.info("round %d: waiting for the commit deadline", self.number)
             self.ledger.wait(current.commit_deadline + 1)
             self._exclude()
         entries = sort_roster(self._accepted.values())
@@ -235,34 +227,8 @@ class Aggregator:
             self._exclusions(),
             result.tree.root,
             result.next_root,
-            self._batch_root,
+            self._batch.root if self._batch.roster else b"",
             self._signatures,
-        )
-
-    def recall(self, number: int) -> Closed:
-        """What a proposed round came to, as far as the ledger and the store still tell."""
-        current = self.ledger.round(self.task, number)
-        roster: dict[bytes, Entry] = {}
-        if current.batch_count:
-            roster = {entry.member: entry for entry in self._read_batch(current.batch_root)}
-        exclusions = []
-        for _, event in self.ledger.events(self.task, None):
-            if isinstance(event, Committed) and event.round == number:
-                roster[event.member] = Entry(event.member, event.weight, event.root)
-            elif isinstance(event, Excluded) and event.round == number:
-                reason = Reason(event.reason)
-                exclusions.append(Exclusion(event.member, None, reason, "", True))
-        gone = {each.member for each in exclusions}
-        entries = sort_roster(entry for entry in roster.values() if entry.member not in gone)
-        batch = current.batch_root if current.batch_count else b""
-        return Closed(
-            number,
-            current.parent,
-            entries,
-            tuple(exclusions),
-            current.sum_root,
-            current.next_root,
-            batch,
         )
 
     def finalise_due(self) -> None:
@@ -358,9 +324,9 @@ class Aggregator:
                 raise Rejected(
                     Reason.WRONG_ROOT, f"the ledger holds no commitment to {entry.root.hex()}"
                 )
-        elif entry.member not in self._batch:
+        elif entry.member not in self._batch.positions:
             raise Rejected(Reason.NO_COMMITMENT, "sent an update without committing to it")
-        elif self._batch[entry.member][0] != entry:
+        elif self._batch.positions[entry.member].entry != entry:
             raise Rejected(
                 Reason.WRONG_ROOT, f"the batch holds no commitment to {entry.root.hex()}"
             )
@@ -392,41 +358,36 @@ class Aggregator:
             )
         self.store.put(Kind.UPDATE, words, p.leaf_words)
 
-    def _blame(self, member: bytes, node: int, rejected: Rejected) -> None:
+    def _blame(self, member: bytes, node: int | None, rejected: Rejected) -> None:
         self._rejected.setdefault(member, (node, rejected))
 
     def _exclude(self) -> None:
         """Exclude on the ledger whoever committed to this round and is not accepted, each once."""
         self._sync()
-        calls = []
-        for member, entry in sorted(self._committed.items()):
-            if member not in self._accepted and member not in self._excluded:
-                reason = self._reason(member)
-                calls.append(
-                    Exclude(self.task, self.number, member, entry.weight, entry.root, reason)
-                )
-        for member, (entry, index, path) in sorted(self._batch.items()):
-            if member in self._accepted or member in self._excluded or member in self._committed:
+        positions = {member: Position(entry, 0, ()) for member, entry in self._committed.items()}
+        for member, position in ({**self._batch.positions, **positions}).items():
+            if self._accepted.get(member, position.entry) != position.entry:
+                # Its direct commitment came after its update, which was of the batch; the direct one counts.
+                del self._accepted[member]
+                detail = "committed directly to another update than the batch's"
+                self._blame(member, None, Rejected(Reason.WRONG_ROOT, detail))
+            if member in self._accepted or member in self._excluded:
                 continue
-            reason = self._reason(member)
-            calls.append(
-                Exclude(
-                    self.task,
-                    self.number,
-                    member,
-                    entry.weight,
-                    entry.root,
-                    reason,
-                    index,
-                    path,
+            entry, reason = position.entry, self._reason(member)
+            with suppress(AlreadyExcluded):
+                self._send(
+                    Exclude(
+                        self.task,
+                        self.number,
+                        member,
+                        entry.weight,
+                        entry.root,
+                        reason,
+                        position.index,
+                        position.path,
+                    )
                 )
-            )
-        for call in calls:
-            try:
-                self._send(call)
-            except Refused as refused:
-                log.warning("cannot exclude 0x%s: %s", call.member.hex(), refused)
-            self._excluded[call.member] = Reason(call.reason)
+            self._excluded[member] = reason
 
     def _reason(self, member: bytes) -> Reason:
         if member in self._rejected:
@@ -448,13 +409,6 @@ class Aggregator:
         p = self.parameters
         words = self.store.get(root, Kind.MODEL, p.leaf_words, p.dimension)
         return cast(Words, words)
-
-    def _read_batch(self, root: bytes) -> tuple[Entry, ...]:
-        data = self.store.get(root, Kind.DOCUMENT, ENTRY_LEAF).tobytes()
-        if len(data) % ENTRY_LEAF:
-            raise InvalidParameter(f"batch {root.hex()} is not a list of entries.")
-        rows: Iterable[bytes] = (data[i : i + ENTRY_LEAF] for i in range(0, len(data), ENTRY_LEAF))
-        return tuple(Entry(r[:20], int.from_bytes(r[20:24], "big"), r[24:]) for r in rows)
 
     def _mapped(self, root: bytes) -> Words:
         """An accepted update as a memory map. It was hashed on arrival, so it is not hashed again."""
