@@ -6,6 +6,7 @@ A transaction is signed once; what is retried is the sending of the same bytes, 
 
 from __future__ import annotations
 
+import threading
 import time as clock
 from collections.abc import Iterator
 from typing import Any
@@ -16,7 +17,7 @@ from hexbytes import HexBytes
 from requests.exceptions import RequestException
 from web3 import HTTPProvider, Web3
 from web3.exceptions import TransactionNotFound, Web3RPCError
-from web3.types import LogReceipt, TxReceipt
+from web3.types import LogReceipt, RPCEndpoint, TxReceipt
 
 from ..errors import InvalidParameter, LedgerUnavailable
 from ..protocol import Address, Balance, Call, Event, Round, TaskId, TaskView
@@ -38,13 +39,21 @@ class EthereumLedger:
     def __init__(self, network: Network, deployed: bool = True) -> None:
         self.url = network.url
         self._shown = _without_secrets(network.url)
-        self._web3 = Web3(HTTPProvider(network.url, exception_retry_configuration=None))
+        self._web3 = Web3(
+            HTTPProvider(
+                network.url,
+                exception_retry_configuration=None,
+                cache_allowed_requests=True,
+                cacheable_requests={RPCEndpoint("eth_chainId")},
+            )
+        )
         self.chain_id = int(self._ask(lambda: self._web3.eth.chain_id))
         if network.chain_id is not None and network.chain_id != self.chain_id:
             raise InvalidParameter(
                 f"{self._shown} is on chain {self.chain_id}, not {network.chain_id}. Check the URL."
             )
         self._nonces: dict[Address, int] = {}
+        self._writing = threading.Lock()
         if not deployed:
             self.contract: Address = bytes(20)
             return
@@ -98,12 +107,17 @@ class EthereumLedger:
 
     def send(self, signer: Signer, *calls: Call) -> list[Receipt]:
         sent: list[tuple[Call, SignedTransaction]] = []
-        for call in calls:
-            data, value = contract.encode_call(call), contract.value_of(call)
-            signed = self._sign(signer, self.contract, value, data)
-            self._push(signed)
-            sent.append((call, signed))
-        return [self._receipt(signer, call, signed) for call, signed in sent]
+        with self._writing:
+            try:
+                for call in calls:
+                    data, value = contract.encode_call(call), contract.value_of(call)
+                    signed = self._sign(signer, self.contract, value, data)
+                    self._push(signed)
+                    sent.append((call, signed))
+                return [self._receipt(signer, call, signed) for call, signed in sent]
+            finally:
+                # Asked afresh next time: a reorganisation may have taken transactions back.
+                self._nonces.clear()
 
     def task(self, task: TaskId) -> TaskView:
         return contract.decode_task(self._view("task", task))
@@ -205,7 +219,6 @@ class EthereumLedger:
             said = str(error).lower()
             if "already known" in said or "already imported" in said or self._found(signed.hash):
                 return
-            self._nonces.clear()
             raise
 
     def _settle(self, signed: SignedTransaction) -> TxReceipt:
