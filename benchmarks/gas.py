@@ -69,7 +69,8 @@ def measure(members: int, batched: bool) -> dict[str, int]:
         excluded = 0
         if batched:
             hashes = [
-                merkle.leaf_hash(entry_bytes(address, 569, bytes([number]) * 32)) for address in addresses
+                merkle.leaf_hash(entry_bytes(address, 569, bytes([number]) * 32))
+                for address in addresses
             ]
             name = f"commit batch of {members}"
             send(aggregator, CommitBatch(task, number, merkle.root_of(hashes), members), name)
@@ -81,9 +82,7 @@ def measure(members: int, batched: bool) -> dict[str, int]:
                     left_out = Exclude(task, number, addresses[0], 569, root, Reason.WITHHELD)
                     send(aggregator, left_out, "exclude")
                     excluded = 1
-        proposal = Propose(
-            task, number, members - excluded, b"\x03" * 32, bytes([number]) * 32
-        )
+        proposal = Propose(task, number, members - excluded, b"\x03" * 32, bytes([number]) * 32)
         send(aggregator, proposal, "propose")
         chain.wait(chain.round(task, number).final_at)
         send(sponsor, Finalise(task, number), "finalise")

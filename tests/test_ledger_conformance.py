@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import random
-import shutil
-import socket
-import subprocess
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -16,12 +12,10 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
-from conftest import ROOT
 from tallystick import errors, keys, ledger, merkle, protocol
 from tallystick.commitment import entry_bytes
 from tallystick.ledger import address_of
 from tallystick.ledger.ethereum import EthereumLedger
-from tallystick.ledger.networks import Network
 from tallystick.protocol import (
     MIN_BOND,
     Admit,
@@ -248,36 +242,6 @@ def test_specification_hashchain_and_embedded_agree() -> None:
 def test_many_scenarios_agree() -> None:
     """The same, many times over."""
     run_state_machine_as_test(Sameness, settings=LONG)  # type: ignore[no-untyped-call]
-
-
-def find_anvil() -> str | None:
-    found = sorted((ROOT / "contracts" / "node_modules" / "@foundry-rs").glob("anvil-*/bin/anvil"))
-    return str(found[0]) if found else shutil.which("anvil")
-
-
-@pytest.fixture(scope="module")
-def node() -> Iterator[str]:
-    """URL of a fresh anvil with the contract deployed, or a skip that says what is missing."""
-    anvil = find_anvil()
-    if anvil is None:
-        pytest.skip("anvil is not installed: run npm ci in contracts/")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    process = subprocess.Popen([anvil, "--port", str(port), "--silent"])
-    try:
-        for _ in range(100):
-            try:
-                chain = EthereumLedger(Network(f"http://127.0.0.1:{port}"), deployed=False)
-                break
-            except errors.LedgerUnavailable:
-                time.sleep(0.1)
-        chain.give(address_of(SPONSOR))
-        contract = chain.deploy(SPONSOR)
-        yield f"http://127.0.0.1:{port}?contract=0x{contract.hex()}"
-    finally:
-        process.kill()
-        process.wait()
 
 
 class Anvil:

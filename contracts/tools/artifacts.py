@@ -36,7 +36,14 @@ def main() -> int:
     text = compiled()
     if "--check" in sys.argv:
         same = SHIPPED.exists() and SHIPPED.read_text() == text
-        print(f"{SHIPPED.name}: " + ("is what the sources compile to" if same else "DIFFERS from the sources; run make contracts-write"))
+        print(
+            f"{SHIPPED.name}: "
+            + (
+                "is what the sources compile to"
+                if same
+                else "DIFFERS from the sources; run make contracts-write"
+            )
+        )
         return int(not same)
     SHIPPED.parent.mkdir(parents=True, exist_ok=True)
     SHIPPED.write_text(text)

@@ -283,7 +283,10 @@ def status(
         table.add_column(column)
     for row in rows:
         table.add_row(
-            *(str(value) if key != "model_root" else f"{str(value)[:16]}…" for key, value in row.items())
+            *(
+                str(value) if key != "model_root" else f"{str(value)[:16]}…"
+                for key, value in row.items()
+            )
         )
     out.print(table)
 
