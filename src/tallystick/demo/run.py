@@ -130,6 +130,11 @@ def _check(options: Options) -> None:
     get(options.job)
     if options.engine not in ENGINES:
         raise InvalidParameter(f"no engine {options.engine!r}. Use one of {', '.join(ENGINES)}.")
+    if options.ledger.partition("?")[0] in ("embedded:", "hashchain:"):
+        raise InvalidParameter(
+            f"{options.ledger!r} is in memory, and a run folder keeps its ledger. "
+            "Give it a file, as in embedded:ledger.sqlite."
+        )
     if options.members < 1 or options.rounds < 1 or options.seed < 0 or options.threads < 1:
         raise InvalidParameter("members, rounds and threads start at 1, seeds at 0.")
     if len(options.hostile) >= options.members:

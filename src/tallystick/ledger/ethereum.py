@@ -27,7 +27,6 @@ from .networks import Network, recorded_contract
 POLL = 0.05
 ATTEMPTS = 6
 RECEIPT_TIMEOUT = 600
-REORG_DEPTH = 64
 LOG_SPAN = 5_000
 GAS_MARGIN = 1.25
 ANVIL_CHAIN_ID = 31337

@@ -91,6 +91,8 @@ def _tables() -> dict[str, dict[str, object]]:
         tables = tomllib.loads(path.read_text()).get("network", {})
     except (OSError, tomllib.TOMLDecodeError) as error:
         raise InvalidParameter(f"cannot read {path}: {error}.") from error
+    if not isinstance(tables, dict) or not all(isinstance(each, dict) for each in tables.values()):
+        raise InvalidParameter(f"{path} needs one table per network, as in [network.local].")
     return dict(tables)
 
 
