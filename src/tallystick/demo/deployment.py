@@ -23,6 +23,7 @@ import tallystick
 
 from ..errors import Unavailable
 from ..flower.record import Record
+from ..ledger.networks import config
 from .app import OnRound
 from .plan import Plan
 
@@ -130,6 +131,7 @@ class _Starter:
             "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.05",
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
             "PYTHONPATH": os.pathsep.join(paths),
+            "TALLYSTICK_CONFIG": str(config().resolve()),
             MARK: mark,
         }
 

@@ -44,13 +44,14 @@ def resolve(name: str) -> Network:
             key: options.pop(key) for key in ("contract", "chain_id") if key in options
         }
         query = "&".join(f"{key}={value}" for key, value in options.items())
-        return _network(table | {"url": urlunsplit(parts._replace(query=query))}, name)
+        shown = f"{parts.scheme}://{parts.hostname}"  # The rest may hold a provider's key.
+        return _network(table | {"url": urlunsplit(parts._replace(query=query))}, shown)
     tables = _tables()
     if name not in tables:
         known = ", ".join(sorted(tables)) or "none"
         raise InvalidParameter(
             f"no ledger answers to {name!r}. Use embedded:PATH, hashchain:PATH, http(s)://…, or a network of "
-            f"{_config()} (it has: {known})."
+            f"{config()} (it has: {known})."
         )
     return _network(tables[name], name)
 
@@ -79,12 +80,13 @@ def _home() -> Path:
     return Path(os.environ.get("TALLYSTICK_HOME", "~/.tallystick")).expanduser()
 
 
-def _config() -> Path:
+def config() -> Path:
+    """The file of networks; it may not exist."""
     return Path(os.environ.get("TALLYSTICK_CONFIG", "tallystick.toml"))
 
 
 def _tables() -> dict[str, dict[str, object]]:
-    path = _config()
+    path = config()
     if not path.exists():
         return {}
     try:
