@@ -37,7 +37,8 @@ $(VENV)/torch: $(VENV)/dev
 contracts/node_modules/made: contracts/package.json contracts/package-lock.json
 	@command -v node >/dev/null || { echo "The contracts need Node 20 or newer."; exit 1; }
 	@echo "== installing forge, anvil and solc into contracts/node_modules (once) =="
-	@cd contracts && npm ci --no-audit --no-fund --silent
+	@# Not npm ci: it wants other platforms' binaries in the lock file too, which not every registry has.
+	@cd contracts && npm install --no-save --no-audit --no-fund --silent
 	@touch $@
 
 demo: $(VENV)/base ## train a cancer model among ten hospitals on a real EVM, and audit it

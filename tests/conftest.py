@@ -56,7 +56,7 @@ def node() -> Iterator[str]:
     """URL of a fresh anvil with the contract deployed, or a skip that says what is missing."""
     anvil = find_anvil()
     if anvil is None:
-        pytest.skip("anvil is not installed: run npm ci in contracts/")
+        pytest.skip("anvil is not installed: run npm install --no-save in contracts/")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

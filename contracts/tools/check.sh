@@ -12,7 +12,7 @@ case "$(uname -s)-$(uname -m)" in
 esac
 forge="node_modules/@foundry-rs/forge-$platform/bin/forge"
 python="../.venv/bin/python"
-[ -x "$forge" ] || { echo "no $forge: run npm ci in contracts/"; exit 1; }
+[ -x "$forge" ] || { echo "no $forge: run npm install --no-save in contracts/"; exit 1; }
 
 echo "-- format"; "$forge" fmt --check
 echo "-- build"; "$forge" build --quiet
