@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tallystick import keys, merkle, store
-from tallystick.aggregation import Entry
+from tallystick.sumtree import Entry
 from tallystick.encoding import as_bytes, layout_of, quantise
 from tallystick.errors import (
     InvalidProposal,

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.30;
 
-import {ILedger, Parameters, Phase, RoundView, TaskView} from "./interfaces/ILedger.sol";
+import {Accused, Entry, Opening, Placed, Signed, SumNode} from "./interfaces/Evidence.sol";
+import {Fault, ILedger, Parameters, Phase, RoundView, TaskView} from "./interfaces/ILedger.sol";
+import {Claim, Fraud} from "./libraries/Fraud.sol";
 import {Merkle} from "./libraries/Merkle.sol";
 import "./libraries/Errors.sol";
 
@@ -15,6 +17,7 @@ contract Ledger is ILedger {
         uint32 members;
         uint32 opened;
         uint32 head;
+        uint32 pending;
     }
 
     /// @dev The first slot, down to `batchCount`, holds all that a commitment needs to read.
@@ -29,6 +32,10 @@ contract Ledger is ILedger {
         uint32 count;
         uint32 batchCount;
         address proposer;
+        uint32 height;
+        uint16 attempt;
+        uint16 parentAttempt;
+        bool adopted;
         bytes32 batchRoot;
         bytes32 sumRoot;
         bytes32 nextRoot;
@@ -43,11 +50,18 @@ contract Ledger is ILedger {
 
     bytes32 public constant TASK_TAG = sha256("tallystick/task/1");
     bytes32 public constant COMMITMENT_TAG = sha256("tallystick/commitment/1");
+    bytes32 internal constant DOMAIN_TYPE =
+        keccak256("EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)");
+    bytes32 internal constant COMMITMENT_TYPE =
+        keccak256("Commitment(bytes32 task,uint32 round,address member,bytes32 root,uint32 weight)");
 
     uint256 internal constant MAX_TOTAL_WEIGHT = type(uint32).max;
     uint256 internal constant MAX_WINDOW = 365 days;
     uint256 internal constant MIN_BOND = 0.001 ether;
     uint256 internal constant MAX_SLOTS = 64;
+    uint256 internal constant MIN_CHALLENGE_WINDOW = 2;
+    uint256 internal constant MIN_BOUNTY = 10;
+    uint256 internal constant MAX_BOUNTY = 90;
     uint8 internal constant LAST_REASON = 9;
 
     /// @dev Fills the slots of a new member: not zero, and of no round.
@@ -61,6 +75,9 @@ contract Ledger is ILedger {
     mapping(bytes32 task => mapping(address member => bytes32[64])) internal _slots;
     mapping(bytes32 task => mapping(uint32 number => mapping(address member => bool))) internal _batchExcluded;
     mapping(address account => Balance) internal _balances;
+
+    /// @inheritdoc ILedger
+    uint256 public slashed;
 
     /* TASKS */
 
@@ -130,23 +147,28 @@ contract Ledger is ILedger {
         _checkBonded(p.bond);
         uint256 commitWindow = p.commitWindow;
         uint40 deadline = uint40(block.timestamp + commitWindow);
-        (uint32 opened, uint32 head) = (t.opened, t.head);
+        (uint32 pending, uint32 head) = (t.pending, t.head);
 
-        if (number == opened && number > 0) {
+        if (pending != 0) {
+            if (number != pending) revert WrongRound(pending);
             Round storage stalled = _rounds[id][number];
-            if (stalled.phase != Phase.Open) revert WrongRound(opened + 1);
             uint256 extendable = stalled.commitDeadline + commitWindow;
             if (block.timestamp <= extendable) revert CommitsOpen(uint40(extendable));
             stalled.commitDeadline = deadline;
-            emit Opened(id, number, stalled.parent, deadline);
+            emit Opened(id, number, stalled.parent, stalled.height, deadline);
             return;
         }
 
-        if (number != uint256(opened) + 1 || head != opened || number > p.rounds) {
-            revert WrongRound(head == opened ? opened + 1 : opened);
+        Round storage below = _rounds[id][head];
+        uint32 height = below.height;
+        if (number != uint256(t.opened) + 1 || height >= p.rounds) {
+            revert WrongRound(t.opened + 1);
         }
         uint8 slots = p.slots;
-        if (number > slots && _rounds[id][number - slots].phase != Phase.Final) revert SlotsFull(number - slots);
+        if (number > slots) {
+            Phase oldest = _rounds[id][number - slots].phase;
+            if (oldest != Phase.Final && oldest != Phase.Void) revert SlotsFull(number - slots);
+        }
 
         Round storage r = _rounds[id][number];
         r.phase = Phase.Open;
@@ -154,9 +176,12 @@ contract Ledger is ILedger {
         r.parent = head;
         r.commitDeadline = deadline;
         r.maxWeight = p.maxWeight;
+        r.height = height + 1;
+        r.parentAttempt = below.attempt;
         t.opened = number;
+        t.pending = number;
 
-        emit Opened(id, number, head, deadline);
+        emit Opened(id, number, head, height + 1, deadline);
     }
 
     /// @inheritdoc ILedger
@@ -200,6 +225,7 @@ contract Ledger is ILedger {
         uint32 weight,
         bytes32 root,
         uint8 reason,
+        bytes calldata signature,
         uint32 index,
         bytes32[] calldata path
     ) external {
@@ -221,7 +247,7 @@ contract Ledger is ILedger {
             r.excluded += 1;
         } else {
             if (_batchExcluded[id][number][member]) revert AlreadyExcluded(member);
-            bytes32 entry = Merkle.leafHash(abi.encodePacked(member, weight, root));
+            bytes32 entry = Merkle.leafHash(abi.encodePacked(member, weight, root, signature));
             if (held == 0 || !Merkle.isIncluded(r.batchRoot, entry, index, r.batchCount, path)) {
                 revert NotCommitted(member);
             }
@@ -232,15 +258,17 @@ contract Ledger is ILedger {
     }
 
     /// @inheritdoc ILedger
-    function propose(bytes32 id, uint32 number, uint32 count, bytes32 sumRoot, bytes32 nextRoot) external {
+    function propose(bytes32 id, uint32 number, uint32 count, bytes32 sumRoot, bytes32 nextRoot, bool adopt) external {
         Task storage t = _task(id);
         Parameters storage p = t.parameters;
         Round storage r = _rounds[id][number];
         if (r.phase != Phase.Open) revert RoundNotOpen(number);
+        if (number != t.pending) revert RoundVoid(number);
         uint256 members = t.members;
         uint256 settled = uint256(count) + r.excluded;
         if (block.timestamp <= r.commitDeadline && settled != members) revert CommitsOpen(r.commitDeadline);
         if (sumRoot == 0 || nextRoot == 0 || count < p.quorum || settled > members) revert InvalidProposal();
+        if (adopt && r.batchCount == 0) revert NoBatch();
         uint128 bond = p.bond;
         _checkBonded(bond);
 
@@ -251,11 +279,13 @@ contract Ledger is ILedger {
         r.count = count;
         r.finalAt = finalAt;
         r.proposer = msg.sender;
+        r.adopted = adopt;
         r.sumRoot = sumRoot;
         r.nextRoot = nextRoot;
         t.head = number;
+        t.pending = 0;
 
-        emit Proposed(id, number, msg.sender, count, sumRoot, nextRoot, finalAt);
+        emit Proposed(id, number, msg.sender, count, sumRoot, nextRoot, finalAt, adopt);
     }
 
     /// @inheritdoc ILedger
@@ -263,16 +293,129 @@ contract Ledger is ILedger {
         Task storage t = _task(id);
         Round storage r = _rounds[id][number];
         if (r.phase != Phase.Proposed) revert NotProposed(number);
+        if (_isVoid(id, r)) revert RoundVoid(number);
         if (block.timestamp < r.finalAt) revert WindowOpen(r.finalAt);
         if (_rounds[id][r.parent].phase != Phase.Final) revert ParentNotFinal(r.parent);
 
-        uint128 bond = t.parameters.bond;
-        Balance storage held = _balances[r.proposer];
         r.phase = Phase.Final;
-        held.free += bond;
-        held.locked -= bond;
+        _releaseBond(t, r);
 
         emit Finalised(id, number, r.nextRoot);
+    }
+
+    /* CHALLENGES */
+
+    /// @inheritdoc ILedger
+    function refuteSum(
+        bytes32 id,
+        uint32 number,
+        SumNode[] calldata path,
+        uint32 index,
+        uint64 word,
+        Opening calldata total,
+        SumNode[] calldata nodes,
+        Entry[] calldata entries,
+        Opening[] calldata parts
+    ) external {
+        Claim memory c = _claim(id, number);
+        _refute(id, number, Fraud.isWrongSum(c, path, index, word, total, nodes, entries, parts), Fault.Sum);
+    }
+
+    /// @inheritdoc ILedger
+    function refuteNext(
+        bytes32 id,
+        uint32 number,
+        SumNode calldata top,
+        uint64 word,
+        Opening calldata base,
+        Opening calldata total,
+        Opening calldata following
+    ) external {
+        Claim memory c = _claim(id, number);
+        _refute(id, number, Fraud.isWrongNext(c, top, word, base, total, following), Fault.Next);
+    }
+
+    /// @inheritdoc ILedger
+    function refuteTree(
+        bytes32 id,
+        uint32 number,
+        SumNode[] calldata path,
+        uint32 index,
+        SumNode[] calldata nodes,
+        Entry[] calldata entries
+    ) external {
+        Claim memory c = _claim(id, number);
+        _refute(id, number, Fraud.isWrongTree(c, path, index, nodes, entries), Fault.Tree);
+    }
+
+    /// @inheritdoc ILedger
+    function refuteVector(bytes32 id, uint32 number, Accused calldata accused) external {
+        Claim memory c = _claim(id, number);
+        _refute(id, number, Fraud.isWrongVector(c, accused), Fault.Vector);
+    }
+
+    /// @inheritdoc ILedger
+    function refuteEntry(bytes32 id, uint32 number, Placed calldata placed, Signed[] calldata batch) external {
+        Claim memory c = _claim(id, number);
+        _refute(id, number, _isUncommitted(c, id, number, placed, batch), Fault.Entry);
+    }
+
+    /// @inheritdoc ILedger
+    function refuteOrder(bytes32 id, uint32 number, Placed calldata left, Placed calldata right) external {
+        Claim memory c = _claim(id, number);
+        _refute(id, number, Fraud.isUnordered(c, left, right), Fault.Order);
+    }
+
+    /// @inheritdoc ILedger
+    function refuteOmission(
+        bytes32 id,
+        uint32 number,
+        Entry calldata entry,
+        Signed[] calldata batch,
+        Placed[] calldata neighbours
+    ) external {
+        Claim memory c = _claim(id, number);
+        bytes32 held = _slots[id][entry.member][number % _rounds[id][number].slots];
+        if (batch.length == 0) {
+            if (held != _held(number, _digest(id, number, entry.member, entry.weight, entry.root))) {
+                revert InvalidProof("commitment");
+            }
+        } else {
+            if (_roundOf(held) == number || _batchExcluded[id][number][entry.member]) {
+                revert InvalidProof("commitment");
+            }
+            if (batch.length != 1 || Fraud.digest(batch[0].entry) != Fraud.digest(entry)) revert InvalidProof("batch");
+            Fraud.checkSigned(c, batch[0]);
+        }
+        _refute(id, number, Fraud.isAbsent(c, entry.member, neighbours), Fault.Omission);
+    }
+
+    /// @inheritdoc ILedger
+    function refuteBatch(bytes32 id, uint32 number, Signed[] calldata entries) external {
+        Claim memory c = _claim(id, number);
+        bool wrong;
+        if (entries.length == 2) {
+            wrong = Fraud.isBatchUnordered(c, entries[0], entries[1]);
+        } else {
+            if (entries.length != 1) revert InvalidProof("batch");
+            Fraud.checkSigned(c, entries[0]);
+            Entry calldata entry = entries[0].entry;
+            wrong = _author(id, number, entry, entries[0].signature) != entry.member || !_isEligible(id, entry);
+        }
+        _refute(id, number, wrong, Fault.Batch);
+    }
+
+    /// @inheritdoc ILedger
+    function void(bytes32 id, uint32 number) external {
+        Task storage t = _task(id);
+        Round storage r = _rounds[id][number];
+        Phase phase = r.phase;
+        if ((phase != Phase.Open && phase != Phase.Proposed) || !_isVoid(id, r)) revert NotVoid();
+
+        r.phase = Phase.Void;
+        if (phase == Phase.Proposed) _releaseBond(t, r);
+
+        emit Voided(id, number);
     }
 
     /* VIEWS */
@@ -280,7 +423,7 @@ contract Ledger is ILedger {
     /// @inheritdoc ILedger
     function task(bytes32 id) external view returns (TaskView memory) {
         Task storage t = _task(id);
-        return TaskView(t.parameters, t.members, t.opened, t.head);
+        return TaskView(t.parameters, t.members, t.opened, t.head, t.pending);
     }
 
     /// @inheritdoc ILedger
@@ -290,6 +433,9 @@ contract Ledger is ILedger {
         return RoundView({
             phase: r.phase,
             parent: r.parent,
+            height: r.height,
+            attempt: r.attempt,
+            parentAttempt: r.parentAttempt,
             commitDeadline: r.commitDeadline,
             finalAt: r.finalAt,
             excluded: r.excluded,
@@ -298,7 +444,8 @@ contract Ledger is ILedger {
             batchRoot: r.batchRoot,
             sumRoot: r.sumRoot,
             nextRoot: r.nextRoot,
-            proposer: r.proposer
+            proposer: r.proposer,
+            adopted: r.adopted
         });
     }
 
@@ -326,6 +473,93 @@ contract Ledger is ILedger {
     function _task(bytes32 id) internal view returns (Task storage t) {
         t = _tasks[id];
         if (t.parameters.sponsor == address(0)) revert UnknownTask(id);
+    }
+
+    /// @dev Whether the proposal that a round was opened on is refuted, or void itself.
+    function _isVoid(bytes32 id, Round storage r) internal view returns (bool) {
+        Round storage parent = _rounds[id][r.parent];
+        return parent.phase == Phase.Void || parent.attempt != r.parentAttempt;
+    }
+
+    function _releaseBond(Task storage t, Round storage r) internal {
+        uint128 bond = t.parameters.bond;
+        Balance storage held = _balances[r.proposer];
+        held.free += bond;
+        held.locked -= bond;
+    }
+
+    /// @dev The proposal that a refutation is about, with what its evidence must stand under.
+    function _claim(bytes32 id, uint32 number) internal view returns (Claim memory c) {
+        Parameters storage p = _task(id).parameters;
+        Round storage r = _rounds[id][number];
+        if (r.phase != Phase.Proposed) revert NotProposed(number);
+        if (_isVoid(id, r)) revert RoundVoid(number);
+        c.count = r.count;
+        c.sumRoot = r.sumRoot;
+        c.nextRoot = r.nextRoot;
+        c.baseRoot = _rounds[id][r.parent].nextRoot;
+        if (r.adopted) (c.batchRoot, c.batchCount) = (r.batchRoot, r.batchCount);
+        c.dimension = p.dimension;
+        c.leafWords = p.leafWords;
+        c.fanIn = p.fanIn;
+    }
+
+    /// @dev Strike out a false proposal: its bond goes in part to the caller, and the round awaits another proposal. Commitments
+    /// stay what they were, and a new commit window takes as long as after any deadline.
+    function _refute(bytes32 id, uint32 number, bool isFalse, Fault fault) internal {
+        if (!isFalse) revert NotRefuted();
+        Task storage t = _tasks[id];
+        Round storage r = _rounds[id][number];
+        uint128 bond = t.parameters.bond;
+        uint128 bounty = uint128(uint256(bond) * t.parameters.bounty / 100);
+        address proposer = r.proposer;
+
+        _balances[proposer].locked -= bond;
+        _balances[msg.sender].free += bounty;
+        slashed += bond - bounty;
+        r.phase = Phase.Open;
+        r.attempt += 1;
+        if (r.commitDeadline < block.timestamp - 1) r.commitDeadline = uint40(block.timestamp - 1);
+        t.pending = number;
+        t.head = r.parent;
+
+        emit Refuted(id, number, proposer, msg.sender, uint8(fault), bounty);
+    }
+
+    /// @dev Whether a roster entry is neither the member's direct commitment nor, without one, in the adopted batch.
+    function _isUncommitted(Claim memory c, bytes32 id, uint32 number, Placed calldata placed, Signed[] calldata batch)
+        internal
+        view
+        returns (bool)
+    {
+        Entry calldata entry = placed.entry;
+        if (Fraud.isWrongPlace(c, placed)) return true;
+        if (!_isEligible(id, entry)) return true;
+        bytes32 held = _slots[id][entry.member][number % _rounds[id][number].slots];
+        if (_roundOf(held) == number) {
+            return held != _held(number, _digest(id, number, entry.member, entry.weight, entry.root));
+        }
+        if (c.batchCount == 0 || _batchExcluded[id][number][entry.member]) return true;
+        return Fraud.isAbsentFromBatch(c, entry, batch);
+    }
+
+    /// @dev Whether an entry is a member's, with a weight that the task allows.
+    function _isEligible(bytes32 id, Entry calldata entry) internal view returns (bool) {
+        return _slots[id][entry.member][0] != 0 && entry.weight != 0 && entry.weight <= _tasks[id].parameters.maxWeight;
+    }
+
+    /// @dev Who signed an entry of a batch (EIP-712); zero for what is no signature.
+    function _author(bytes32 id, uint32 number, Entry calldata entry, bytes calldata signature)
+        internal
+        view
+        returns (address)
+    {
+        bytes32 domain = keccak256(
+            abi.encode(DOMAIN_TYPE, keccak256("Tallystick"), keccak256("1"), block.chainid, address(this))
+        );
+        bytes32 message = keccak256(abi.encode(COMMITMENT_TYPE, id, number, entry.member, entry.root, entry.weight));
+        bytes32 signed = keccak256(abi.encodePacked(hex"1901", domain, message));
+        return ecrecover(signed, uint8(signature[64]), bytes32(signature[:32]), bytes32(signature[32:64]));
     }
 
     function _checkBonded(uint256 bond) internal view {
@@ -364,7 +598,10 @@ contract Ledger is ILedger {
         }
         if (p.slots < 2 || p.slots > MAX_SLOTS) revert InvalidTask("slots");
         if (p.commitWindow == 0 || p.commitWindow > MAX_WINDOW) revert InvalidTask("commitWindow");
-        if (p.challengeWindow == 0 || p.challengeWindow > MAX_WINDOW) revert InvalidTask("challengeWindow");
+        if (p.challengeWindow < MIN_CHALLENGE_WINDOW || p.challengeWindow > MAX_WINDOW) {
+            revert InvalidTask("challengeWindow");
+        }
         if (p.bond < MIN_BOND || p.bond >= 2 ** 96) revert InvalidTask("bond");
+        if (p.bounty < MIN_BOUNTY || p.bounty > MAX_BOUNTY) revert InvalidTask("bounty");
     }
 }

@@ -53,6 +53,7 @@ abstract contract Fixture is ILedgerEvents {
             commitWindow: 100,
             challengeWindow: 50,
             bond: BOND,
+            bounty: 50,
             salt: 0
         });
     }
@@ -75,7 +76,7 @@ abstract contract Fixture is ILedgerEvents {
 
     function _propose(uint32 number, uint32 count) internal {
         vm.prank(AGGREGATOR);
-        ledger.propose(id, number, count, ROOT, OTHER);
+        ledger.propose(id, number, count, ROOT, OTHER, false);
     }
 
     function _play(uint32 number) internal {
@@ -96,6 +97,6 @@ abstract contract Fixture is ILedgerEvents {
 
     function _exclude(address by, address member, uint32 weight, bytes32 root, uint8 reason) internal {
         vm.prank(by);
-        ledger.exclude(id, 1, member, weight, root, reason, 0, new bytes32[](0));
+        ledger.exclude(id, 1, member, weight, root, reason, "", 0, new bytes32[](0));
     }
 }

@@ -44,7 +44,7 @@ contract GasTest is Fixture {
     /// A proposal costs at most 120,000 gas.
     function test_gas_propose() public {
         vm.warp(1101);
-        bytes memory data = abi.encodeCall(ledger.propose, (id, 1, 2, keccak256("sum"), keccak256("next")));
+        bytes memory data = abi.encodeCall(ledger.propose, (id, 1, 2, keccak256("sum"), keccak256("next"), false));
         vm.prank(AGGREGATOR);
         require(_gas(data) <= 120_000, "propose");
     }

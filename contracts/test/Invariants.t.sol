@@ -72,13 +72,13 @@ contract Crowd is Fixture {
     function exclude(uint8 who, uint8 member, uint32 weight, bytes32 root) external {
         uint32 number = ledger.task(id).opened;
         vm.prank(_who(who));
-        try ledger.exclude(id, number, _who(member), weight, root, 1, 0, new bytes32[](0)) {} catch {}
+        try ledger.exclude(id, number, _who(member), weight, root, 1, "", 0, new bytes32[](0)) {} catch {}
     }
 
     function propose(uint8 who, uint32 count, bytes32 root) external {
         uint32 number = ledger.task(id).opened;
         vm.prank(_who(who));
-        try ledger.propose(id, number, count % 5, root, root) {
+        try ledger.propose(id, number, count % 5, root, root, false) {
             proposals[number] += 1;
         } catch {}
     }

@@ -171,9 +171,9 @@ contract LedgerTest is Fixture {
         vm.expectRevert(refusal);
         ledger.commitBatch(ROOT, 1, ROOT, 1);
         vm.expectRevert(refusal);
-        ledger.exclude(ROOT, 1, SPONSOR, 1, ROOT, 1, 0, new bytes32[](0));
+        ledger.exclude(ROOT, 1, SPONSOR, 1, ROOT, 1, "", 0, new bytes32[](0));
         vm.expectRevert(refusal);
-        ledger.propose(ROOT, 1, 1, ROOT, ROOT);
+        ledger.propose(ROOT, 1, 1, ROOT, ROOT, false);
         vm.expectRevert(refusal);
         ledger.finalise(ROOT, 1);
         vm.expectRevert(abi.encodeWithSelector(RoundNotOpen.selector, 1));
@@ -214,7 +214,7 @@ contract LedgerTest is Fixture {
     /// A full round ends final, on the proposed model, with the proposer's bond back.
     function test_a_round_goes_from_open_to_final() public {
         vm.expectEmit(true, true, true, true);
-        emit Opened(id, 1, 0, 1100);
+        emit Opened(id, 1, 0, 1, 1100);
         _open(1);
         vm.expectEmit(true, true, true, true);
         emit Committed(id, members[0], 1, 7, ROOT);
@@ -222,7 +222,7 @@ contract LedgerTest is Fixture {
         _commit(1, 1);
         _commit(2, 1);
         vm.expectEmit(true, true, true, true);
-        emit Proposed(id, 1, AGGREGATOR, 3, ROOT, OTHER, 1050);
+        emit Proposed(id, 1, AGGREGATOR, 3, ROOT, OTHER, 1050, false);
         _propose(1, 3);
         (uint256 free, uint256 locked) = ledger.balance(AGGREGATOR);
         require(free == BOND && locked == BOND, "bond is locked");
@@ -398,14 +398,14 @@ contract LedgerTest is Fixture {
         path[1] = leaves[2];
         vm.startPrank(AGGREGATOR);
         vm.expectRevert(abi.encodeWithSelector(NotCommitted.selector, members[1]));
-        ledger.exclude(id, 1, members[1], 7, ROOT, 1, 2, path);
-        ledger.exclude(id, 1, members[1], 7, ROOT, 1, 1, path);
+        ledger.exclude(id, 1, members[1], 7, ROOT, 1, "", 2, path);
+        ledger.exclude(id, 1, members[1], 7, ROOT, 1, "", 1, path);
         vm.expectRevert(abi.encodeWithSelector(AlreadyExcluded.selector, members[1]));
-        ledger.exclude(id, 1, members[1], 7, ROOT, 1, 1, path);
+        ledger.exclude(id, 1, members[1], 7, ROOT, 1, "", 1, path);
         vm.expectRevert(abi.encodeWithSelector(CommitsOpen.selector, 1100));
-        ledger.propose(id, 1, 2, ROOT, OTHER);
+        ledger.propose(id, 1, 2, ROOT, OTHER, false);
         vm.warp(1101);
-        ledger.propose(id, 1, 2, ROOT, OTHER);
+        ledger.propose(id, 1, 2, ROOT, OTHER, false);
         vm.stopPrank();
     }
 
@@ -417,7 +417,7 @@ contract LedgerTest is Fixture {
         ledger.commitBatch(id, 1, root, 3);
         bytes32[] memory path = new bytes32[](1);
         path[0] = Merkle.nodeHash(leaves[0], leaves[1]);
-        ledger.exclude(id, 1, members[2], 7, ROOT, 1, 2, path);
+        ledger.exclude(id, 1, members[2], 7, ROOT, 1, "", 2, path);
         vm.stopPrank();
         for (uint256 i; i < 3; ++i) {
             _commit(i, 1);
@@ -442,13 +442,13 @@ contract LedgerTest is Fixture {
         _propose(1, 4);
         vm.expectRevert(InvalidProposal.selector);
         vm.prank(AGGREGATOR);
-        ledger.propose(id, 1, 2, 0, OTHER);
+        ledger.propose(id, 1, 2, 0, OTHER, false);
         vm.expectRevert(InvalidProposal.selector);
         vm.prank(AGGREGATOR);
-        ledger.propose(id, 1, 2, ROOT, 0);
+        ledger.propose(id, 1, 2, ROOT, 0, false);
         vm.expectRevert(abi.encodeWithSelector(NotBonded.selector, members[0]));
         vm.prank(members[0]);
-        ledger.propose(id, 1, 2, ROOT, OTHER);
+        ledger.propose(id, 1, 2, ROOT, OTHER, false);
         _propose(1, 2);
     }
 

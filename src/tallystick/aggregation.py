@@ -3,9 +3,6 @@
 The weighted mean is `aggregate[j] = floor((S[j] + W // 2) / W)` with `S[j] = sum of w_k * u_k[j]` in int64 and
 `W = sum of w_k < 2**32`. A word is at least -2**31 and less than 2**31, so S + W // 2 stays inside int64.
 `next[j] = global[j] + aggregate[j]`, held at the ends of int32: a rule without exceptions cannot be stopped by one member.
-
-The sum tree combines members in groups of `fan_in`, so that a wrong sum anywhere is one node that is not the sum of its
-few children (compare Maxwell's Merkle sum tree; a node here also commits to a whole vector of partial sums).
 """
 
 from __future__ import annotations
@@ -13,8 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
-from hashlib import sha256
 from itertools import pairwise
 
 import numpy as np
@@ -23,6 +18,7 @@ from numpy.typing import NDArray
 from . import merkle
 from .encoding import WORD, Words, as_bytes
 from .errors import InvalidLayout, InvalidParameter, InvalidWeight
+from .sumtree import Entry, SumNode, SumTree, widths
 
 Sums = NDArray[np.int64]
 Progress = Callable[[int, int], None]
@@ -30,48 +26,6 @@ Progress = Callable[[int, int], None]
 MAX_TOTAL_WEIGHT = 2**32 - 1
 BLOCK = 1 << 16
 """Words combined at a time: a block of sums and of each update fit the processor's cache."""
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One member of a roster: its account (20 bytes), weight, and the root of its update."""
-
-    member: bytes
-    weight: int
-    root: bytes
-
-    @property
-    def digest(self) -> bytes:
-        """Leaf of the sum tree: H(0x02 | member | weight, 4 bytes | root)."""
-        return sha256(b"\x02" + self.member + self.weight.to_bytes(4, "big") + self.root).digest()
-
-
-@dataclass(frozen=True)
-class SumNode:
-    """An inner node of the sum tree: how many members, their weight, the root of their summed words, the children."""
-
-    count: int
-    weight: int
-    vector_root: bytes
-    children: tuple[bytes, ...]
-
-    @cached_property
-    def digest(self) -> bytes:
-        """H(0x03 | count, 4 bytes | weight, 8 bytes | root of the partial sums | the children's digests)."""
-        head = b"\x03" + self.count.to_bytes(4, "big") + self.weight.to_bytes(8, "big")
-        return sha256(head + self.vector_root + b"".join(self.children)).digest()
-
-
-@dataclass(frozen=True)
-class SumTree:
-    """Levels from the one above the roster to the top, which is one node."""
-
-    levels: tuple[tuple[SumNode, ...], ...]
-
-    @property
-    def root(self) -> bytes:
-        """The proposal's `sumRoot`."""
-        return self.levels[-1][0].digest
 
 
 @dataclass(frozen=True)
@@ -143,7 +97,7 @@ def combine(
     ordered = [vectors[entry.member] for entry in roster]
     weights = [entry.weight for entry in roster]
 
-    widths = _widths(len(roster), fan_in)
+    levels_of = widths(len(roster), fan_in)
     step = max(1, BLOCK // leaf_words) * leaf_words
     starts = range(0, size, step)
     hashes: list[list[list[list[bytes]]]] = [
@@ -212,14 +166,6 @@ def _sum(children: Sequence[Sums]) -> Sums:
 
 def _divide(sums: Sums, total: int) -> Sums:
     return (sums + total // 2) // total
-
-
-def _widths(members: int, fan_in: int) -> list[int]:
-    """Nodes on each level, from the one above the roster up."""
-    widths = [-(-members // fan_in)]
-    while widths[-1] > 1:
-        widths.append(-(-widths[-1] // fan_in))
-    return widths
 
 
 def _root(blocks: Iterable[Sequence[bytes]]) -> bytes:

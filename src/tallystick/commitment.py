@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 TASK_TAG = sha256(b"tallystick/task/1").digest()
 COMMITMENT_TAG = sha256(b"tallystick/commitment/1").digest()
 ENTRY_BYTES = 56
+SIGNATURE_BYTES = 65
+SIGNED_ENTRY_BYTES = ENTRY_BYTES + SIGNATURE_BYTES
+"""A batch's leaf: one roster entry and its member's EIP-712 signature."""
 
 
 def abi_word(value: int | bytes) -> bytes:

@@ -39,10 +39,6 @@ class InvalidBlob(Invalid):
     """A stored blob whose header or length is wrong."""
 
 
-class InvalidProof(Invalid):
-    """A Merkle path of the wrong length or position."""
-
-
 class InvalidKey(Invalid):
     """A private key or keystore that cannot be read or decrypted."""
 
@@ -231,3 +227,27 @@ class SlotsFull(Refused):
     """All of the task's rounds in flight wait for finality."""
 
     remedy = "Finalise the oldest round first."
+
+
+class InvalidProof(Refused):
+    """The evidence does not stand under the roots on the ledger (the argument names the part)."""
+
+    remedy = "Build it from the blobs that the roots name."
+
+
+class NotRefuted(Refused):
+    """The evidence stands and shows no fault: the proposal is right there."""
+
+
+class RoundVoid(Refused):
+    """The round builds on a refuted proposal."""
+
+    remedy = "Call void on it, oldest first, to free its bond."
+
+
+class NotVoid(Refused):
+    """The round builds on nothing that was refuted."""
+
+
+class NoBatch(Refused):
+    """The round has no batch that could be adopted."""

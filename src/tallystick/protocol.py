@@ -16,8 +16,10 @@ from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from typing import Any
 
-from . import errors, merkle
+from . import errors, fraud, merkle
 from .commitment import commitment_digest, entry_bytes, task_digest
+from .fraud import Accused, Claim, Opening, Placed, Signed
+from .sumtree import Entry, SumNode
 
 Address = bytes
 Root = bytes
@@ -37,8 +39,25 @@ MAX_ROUNDS = 2**32 - 1
 MAX_WINDOW = 365 * 24 * 3600
 MIN_BOND = 10**15
 """0.001 ether: a proposal never stands on nothing."""
+MIN_CHALLENGE_WINDOW = 2
+"""Seconds: a chain needs a block for the challenge after the proposal's. Real tasks take hours."""
+MIN_BOUNTY, MAX_BOUNTY = 10, 90
+"""Percent of a liar's bond that the challenger gets. The rest is lost, so that nobody refutes its own lie for free."""
 DIGEST_BYTES = 28
 """A slot keeps this much of a commitment's digest beside its round: 112 bits against collisions, as in SHA-224."""
+
+
+class Fault(IntEnum):
+    """What was shown to be wrong with a proposal."""
+
+    SUM = 1
+    NEXT = 2
+    TREE = 3
+    VECTOR = 4
+    ENTRY = 5
+    ORDER = 6
+    OMISSION = 7
+    BATCH = 8
 
 
 class Rule(IntEnum):
@@ -48,7 +67,7 @@ class Rule(IntEnum):
 
 
 class Phase(IntEnum):
-    """Where a round stands. `VOID` is for rounds built on a refuted one."""
+    """Where a round stands. `VOID` is for good: it was built on a refuted proposal."""
 
     NONE = 0
     OPEN = 1
@@ -91,6 +110,7 @@ class Parameters:
     commit_window: int
     challenge_window: int
     bond: int
+    bounty: int
     salt: bytes
 
 
@@ -155,7 +175,7 @@ class CommitBatch:
 class Exclude:
     """A bonded aggregator leaves a committed member out, and says why.
 
-    `path` and `index` show the entry in the batch; both are empty for a direct commitment.
+    `signature`, `index` and `path` show the entry in the batch; all are empty for a direct commitment.
     """
 
     task: TaskId
@@ -164,19 +184,25 @@ class Exclude:
     weight: int
     root: Root
     reason: int
+    signature: bytes = b""
     index: int = 0
     path: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True)
 class Propose:
-    """A bonded aggregator claims the round's sum tree over `count` members and the next model."""
+    """A bonded aggregator claims the round's sum tree over `count` members and the next model.
+
+    With `adopt` it answers for the round's batch too: that it is sorted, and that its members signed it. Without, the
+    batch counts for nothing; nobody needs to answer for what another posted. Direct commitments always count.
+    """
 
     task: TaskId
     round: int
     count: int
     sum_root: Root
     next_root: Root
+    adopt: bool = False
 
 
 @dataclass(frozen=True)
@@ -187,6 +213,116 @@ class Finalise:
     round: int
 
 
+@dataclass(frozen=True)
+class RefuteSum:
+    """Node `index` of its level, at the end of `path`, is not the sum of its children in word `word`.
+
+    Its children are `entries` in the level above the roster and `nodes` elsewhere; `total` opens the node's leaf, `parts` theirs.
+    """
+
+    task: TaskId
+    round: int
+    path: tuple[SumNode, ...]
+    index: int
+    word: int
+    total: Opening
+    nodes: tuple[SumNode, ...]
+    entries: tuple[Entry, ...]
+    parts: tuple[Opening, ...]
+
+
+@dataclass(frozen=True)
+class RefuteNext:
+    """Word `word` of the next model is not that of the round's base plus the mean of the top node's sums."""
+
+    task: TaskId
+    round: int
+    top: SumNode
+    word: int
+    base: Opening
+    total: Opening
+    following: Opening
+
+
+@dataclass(frozen=True)
+class RefuteTree:
+    """Node `index` of its level, at the end of `path`, has the wrong count, number of children, or weight."""
+
+    task: TaskId
+    round: int
+    path: tuple[SumNode, ...]
+    index: int
+    nodes: tuple[SumNode, ...]
+    entries: tuple[Entry, ...]
+
+
+@dataclass(frozen=True)
+class RefuteVector:
+    """A vector under the proposal is not a Merkle tree of the right number of right leaves."""
+
+    task: TaskId
+    round: int
+    accused: Accused
+
+
+@dataclass(frozen=True)
+class RefuteEntry:
+    """A roster entry was not committed; `batch` shows its neighbours in an adopted batch, or the member's other entry."""
+
+    task: TaskId
+    round: int
+    placed: Placed
+    batch: tuple[Signed, ...] = ()
+
+
+@dataclass(frozen=True)
+class RefuteOrder:
+    """Two neighbours of the roster are not in ascending order."""
+
+    task: TaskId
+    round: int
+    left: Placed
+    right: Placed
+
+
+@dataclass(frozen=True)
+class RefuteOmission:
+    """A commitment, direct or (`batch`) in an adopted batch, is not in the roster: its neighbours there leave no place for it."""
+
+    task: TaskId
+    round: int
+    entry: Entry
+    batch: tuple[Signed, ...]
+    neighbours: tuple[Placed, ...]
+
+
+@dataclass(frozen=True)
+class RefuteBatch:
+    """An adopted batch has an entry that its member did not sign, or two neighbours that are not in ascending order."""
+
+    task: TaskId
+    round: int
+    entries: tuple[Signed, ...]
+
+
+@dataclass(frozen=True)
+class Void:
+    """Anyone voids a round that builds on a refuted proposal, and frees its proposer's bond."""
+
+    task: TaskId
+    round: int
+
+
+Refutation = (
+    RefuteSum
+    | RefuteNext
+    | RefuteTree
+    | RefuteVector
+    | RefuteEntry
+    | RefuteOrder
+    | RefuteOmission
+    | RefuteBatch
+)
 Call = (
     CreateTask
     | Admit
@@ -198,6 +334,8 @@ Call = (
     | Exclude
     | Propose
     | Finalise
+    | Refutation
+    | Void
 )
 
 
@@ -230,6 +368,7 @@ class Opened:
     task: TaskId
     round: int
     parent: int
+    height: int
     commit_deadline: int
 
 
@@ -267,6 +406,7 @@ class Proposed:
     sum_root: Root
     next_root: Root
     final_at: int
+    adopted: bool
 
 
 @dataclass(frozen=True)
@@ -274,6 +414,22 @@ class Finalised:
     task: TaskId
     round: int
     next_root: Root
+
+
+@dataclass(frozen=True)
+class Refuted:
+    task: TaskId
+    round: int
+    proposer: Address
+    challenger: Address
+    fault: int
+    bounty: int
+
+
+@dataclass(frozen=True)
+class Voided:
+    task: TaskId
+    round: int
 
 
 Event = (
@@ -287,15 +443,25 @@ Event = (
     | Excluded
     | Proposed
     | Finalised
+    | Refuted
+    | Voided
 )
 
 
 @dataclass(frozen=True)
 class Round:
-    """One round of a task. Round 0 is the genesis model and final from the start."""
+    """One round of a task. Round 0 is the genesis model and final from the start.
+
+    Rounds are numbered as they are opened and never reused. `height` counts the rounds below it on its branch: after a refuted
+    proposal, rounds of the same height are done again under new numbers. `attempt` counts the round's refuted proposals, and
+    `parent_attempt` its parent's when it was opened.
+    """
 
     phase: Phase = Phase.NONE
     parent: int = 0
+    height: int = 0
+    attempt: int = 0
+    parent_attempt: int = 0
     commit_deadline: int = 0
     final_at: int = 0
     excluded: int = 0
@@ -305,6 +471,7 @@ class Round:
     sum_root: Root = ZERO_ROOT
     next_root: Root = ZERO_ROOT
     proposer: Address = ZERO_ADDRESS
+    adopted: bool = False
 
 
 @dataclass(frozen=True)
@@ -315,6 +482,7 @@ class TaskView:
     members: int
     opened: int
     head: int
+    pending: int
 
 
 @dataclass(frozen=True)
@@ -327,16 +495,25 @@ class Balance:
 
 @dataclass
 class Task:
-    """State of one task. `opened` is the newest round opened, `head` the newest proposed."""
+    """State of one task.
+
+    `opened` is the newest round opened, `head` the newest proposed that builds on nothing refuted, `pending` the one that awaits a
+    proposal (0: none).
+    """
 
     parameters: Parameters
     opened: int = 0
     head: int = 0
+    pending: int = 0
     members: set[Address] = field(default_factory=set)
     rounds: dict[int, Round] = field(default_factory=dict)
     commitments: dict[tuple[Address, int], tuple[int, bytes]] = field(default_factory=dict)
     """(member, round % slots) -> (round, digest). An excluded commitment keeps its round and loses its digest."""
     batch_excluded: set[tuple[int, Address]] = field(default_factory=set)
+
+
+Author = Callable[[int, Address, TaskId, int, Entry, bytes], Address]
+"""(chain id, contract, task, round, entry, signature) -> the account that signed, or zeros."""
 
 
 @dataclass
@@ -345,6 +522,9 @@ class State:
 
     chain_id: int
     contract: Address
+    author: Author
+    """Who signed a commitment: the one thing here that a standard library cannot tell."""
+    slashed: int = 0
     tasks: dict[TaskId, Task] = field(default_factory=dict)
     balances: dict[Address, Balance] = field(default_factory=dict)
 
@@ -365,8 +545,9 @@ def compute_invalid_parameter(p: Parameters) -> str | None:
         ("maxWeight", 1 <= p.max_weight and p.max_weight * p.max_members <= MAX_TOTAL_WEIGHT),
         ("slots", MIN_SLOTS <= p.slots <= MAX_SLOTS),
         ("commitWindow", 1 <= p.commit_window <= MAX_WINDOW),
-        ("challengeWindow", 1 <= p.challenge_window <= MAX_WINDOW),
+        ("challengeWindow", MIN_CHALLENGE_WINDOW <= p.challenge_window <= MAX_WINDOW),
         ("bond", MIN_BOND <= p.bond < 2**96),
+        ("bounty", MIN_BOUNTY <= p.bounty <= MAX_BOUNTY),
     )
     return next((name for name, good in bounds if not good), None)
 
@@ -382,7 +563,7 @@ def get_task(state: State, task: TaskId) -> Task:
 def get_task_view(state: State, task: TaskId) -> TaskView:
     """What anyone can read of a task, or `UnknownTask`."""
     found = get_task(state, task)
-    return TaskView(found.parameters, len(found.members), found.opened, found.head)
+    return TaskView(found.parameters, len(found.members), found.opened, found.head, found.pending)
 
 
 def get_round(state: State, task: TaskId, number: int) -> Round:
@@ -463,7 +644,7 @@ def process_withdraw(state: State, call: Withdraw, sender: Address, now: int) ->
 
 
 def process_open(state: State, call: Open, sender: Address, now: int) -> tuple[Event, ...]:
-    """Open the round after the newest one, on the newest model proposed: training does not wait for windows.
+    """Open a round on the newest model proposed: training does not wait for windows.
 
     A round whose commits closed a whole commit window ago with no proposal may be given a new window instead: too
     few had committed.
@@ -473,21 +654,31 @@ def process_open(state: State, call: Open, sender: Address, now: int) -> tuple[E
         raise errors.NotBonded(sender)
     p = task.parameters
     deadline = now + p.commit_window
-    if call.round == task.opened and call.round > 0:
+    if task.pending != 0:
+        if call.round != task.pending:
+            raise errors.WrongRound(task.pending)
         stalled = task.rounds[call.round]
-        if stalled.phase != Phase.OPEN:
-            raise errors.WrongRound(task.opened + 1)
         if now <= stalled.commit_deadline + p.commit_window:
             raise errors.CommitsOpen(stalled.commit_deadline + p.commit_window)
         task.rounds[call.round] = replace(stalled, commit_deadline=deadline)
-        return (Opened(call.task, call.round, stalled.parent, deadline),)
-    if call.round != task.opened + 1 or task.head != task.opened or call.round > p.rounds:
-        raise errors.WrongRound(task.opened + (1 if task.head == task.opened else 0))
-    if call.round > p.slots and task.rounds[call.round - p.slots].phase != Phase.FINAL:
-        raise errors.SlotsFull(call.round - p.slots)
-    task.rounds[call.round] = Round(phase=Phase.OPEN, parent=task.head, commit_deadline=deadline)
+        return (Opened(call.task, call.round, stalled.parent, stalled.height, deadline),)
+    below = task.rounds[task.head]
+    if call.round != task.opened + 1 or below.height >= p.rounds:
+        raise errors.WrongRound(task.opened + 1)
+    if call.round > p.slots:
+        oldest = task.rounds[call.round - p.slots]
+        if oldest.phase not in {Phase.FINAL, Phase.VOID}:
+            raise errors.SlotsFull(call.round - p.slots)
+    task.rounds[call.round] = Round(
+        phase=Phase.OPEN,
+        parent=task.head,
+        height=below.height + 1,
+        parent_attempt=below.attempt,
+        commit_deadline=deadline,
+    )
     task.opened = call.round
-    return (Opened(call.task, call.round, task.head, deadline),)
+    task.pending = call.round
+    return (Opened(call.task, call.round, task.head, below.height + 1, deadline),)
 
 
 def process_commit(state: State, call: Commit, sender: Address, now: int) -> tuple[Event, ...]:
@@ -566,7 +757,9 @@ def process_exclude(state: State, call: Exclude, sender: Address, now: int) -> t
     else:
         if (call.round, call.member) in task.batch_excluded:
             raise errors.AlreadyExcluded(call.member)
-        entry = merkle.leaf_hash(entry_bytes(call.member, call.weight, call.root))
+        entry = merkle.leaf_hash(
+            entry_bytes(call.member, call.weight, call.root) + call.signature
+        )
         if call.member not in task.members or not merkle.is_included(
             current.batch_root, entry, call.index, current.batch_count, call.path
         ):
@@ -582,6 +775,8 @@ def process_propose(state: State, call: Propose, sender: Address, now: int) -> t
     current = task.rounds.get(call.round, Round())
     if current.phase != Phase.OPEN:
         raise errors.RoundNotOpen(call.round)
+    if call.round != task.pending:
+        raise errors.RoundVoid(call.round)
     if now <= current.commit_deadline and call.count + current.excluded != len(task.members):
         raise errors.CommitsOpen(current.commit_deadline)
     if (
@@ -591,10 +786,13 @@ def process_propose(state: State, call: Propose, sender: Address, now: int) -> t
         or call.count + current.excluded > len(task.members)
     ):
         raise errors.InvalidProposal()
+    if call.adopt and current.batch_count == 0:
+        raise errors.NoBatch()
     held = get_balance(state, sender)
     if held.free < p.bond:
         raise errors.NotBonded(sender)
     state.balances[sender] = Balance(held.free - p.bond, held.locked + p.bond)
+    final_at = now + p.challenge_window
     task.rounds[call.round] = replace(
         current,
         phase=Phase.PROPOSED,
@@ -602,9 +800,11 @@ def process_propose(state: State, call: Propose, sender: Address, now: int) -> t
         sum_root=call.sum_root,
         next_root=call.next_root,
         proposer=sender,
-        final_at=now + p.challenge_window,
+        final_at=final_at,
+        adopted=call.adopt,
     )
     task.head = call.round
+    task.pending = 0
     return (
         Proposed(
             call.task,
@@ -613,7 +813,8 @@ def process_propose(state: State, call: Propose, sender: Address, now: int) -> t
             call.count,
             call.sum_root,
             call.next_root,
-            now + p.challenge_window,
+            final_at,
+            call.adopt,
         ),
     )
 
@@ -623,15 +824,180 @@ def process_finalise(state: State, call: Finalise, sender: Address, now: int) ->
     current = task.rounds.get(call.round, Round())
     if current.phase != Phase.PROPOSED:
         raise errors.NotProposed(call.round)
+    if is_void(task, current):
+        raise errors.RoundVoid(call.round)
     if now < current.final_at:
         raise errors.WindowOpen(current.final_at)
     if task.rounds[current.parent].phase != Phase.FINAL:
         raise errors.ParentNotFinal(current.parent)
     task.rounds[call.round] = replace(current, phase=Phase.FINAL)
-    bond = task.parameters.bond
-    held = get_balance(state, current.proposer)
-    state.balances[current.proposer] = Balance(held.free + bond, held.locked - bond)
+    release_bond(state, task, current.proposer)
     return (Finalised(call.task, call.round, current.next_root),)
+
+
+def process_void(state: State, call: Void, sender: Address, now: int) -> tuple[Event, ...]:
+    """Rounds are voided one by one, oldest first, so that a refutation costs the same however many there are."""
+    task = get_task(state, call.task)
+    current = task.rounds.get(call.round, Round())
+    if current.phase not in {Phase.OPEN, Phase.PROPOSED} or not is_void(task, current):
+        raise errors.NotVoid()
+    task.rounds[call.round] = replace(current, phase=Phase.VOID)
+    if current.phase == Phase.PROPOSED:
+        release_bond(state, task, current.proposer)
+    return (Voided(call.task, call.round),)
+
+
+def is_void(task: Task, current: Round) -> bool:
+    """Whether the proposal that a round was opened on is refuted, or void itself."""
+    parent = task.rounds[current.parent]
+    return parent.phase == Phase.VOID or parent.attempt != current.parent_attempt
+
+
+def release_bond(state: State, task: Task, proposer: Address) -> None:
+    """Free one proposal's bond."""
+    bond, held = task.parameters.bond, get_balance(state, proposer)
+    state.balances[proposer] = Balance(held.free + bond, held.locked - bond)
+
+
+def get_claim(state: State, call: Refutation) -> tuple[Task, Round, Claim]:
+    """The proposal that a refutation is about, with what its evidence must stand under."""
+    task = get_task(state, call.task)
+    p = task.parameters
+    current = task.rounds.get(call.round, Round())
+    if current.phase != Phase.PROPOSED:
+        raise errors.NotProposed(call.round)
+    if is_void(task, current):
+        raise errors.RoundVoid(call.round)
+    return (
+        task,
+        current,
+        Claim(
+            count=current.count,
+            sum_root=current.sum_root,
+            next_root=current.next_root,
+            base_root=task.rounds[current.parent].next_root,
+            batch_root=current.batch_root if current.adopted else ZERO_ROOT,
+            batch_count=current.batch_count if current.adopted else 0,
+            dimension=p.dimension,
+            leaf_words=p.leaf_words,
+            fan_in=p.fan_in,
+        ),
+    )
+
+
+def is_false(state: State, call: Refutation) -> tuple[bool, Fault]:
+    """Whether the evidence shows a fault, and which. Raises `InvalidProof` for evidence of something else."""
+    task, _, claim = get_claim(state, call)
+    match call:
+        case RefuteSum():
+            return fraud.is_wrong_sum(
+                claim, call.path, call.index, call.word, call.total, call.nodes, call.entries, call.parts
+            ), Fault.SUM
+        case RefuteNext():
+            return fraud.is_wrong_next(
+                claim, call.top, call.word, call.base, call.total, call.following
+            ), Fault.NEXT
+        case RefuteTree():
+            return fraud.is_wrong_tree(
+                claim, call.path, call.index, call.nodes, call.entries
+            ), Fault.TREE
+        case RefuteVector():
+            return fraud.is_wrong_vector(claim, call.accused), Fault.VECTOR
+        case RefuteEntry():
+            return is_uncommitted(state, task, claim, call), Fault.ENTRY
+        case RefuteOrder():
+            return fraud.is_unordered(claim, call.left, call.right), Fault.ORDER
+        case RefuteOmission():
+            return is_omitted(state, task, claim, call), Fault.OMISSION
+        case RefuteBatch():
+            return is_false_batch(state, task, claim, call), Fault.BATCH
+
+
+def is_uncommitted(state: State, task: Task, claim: Claim, call: RefuteEntry) -> bool:
+    """Whether a roster entry is neither the member's direct commitment nor, without one, in the adopted batch."""
+    entry = call.placed.entry
+    if fraud.is_wrong_place(claim, call.placed):
+        return True
+    if entry.member not in task.members or not 1 <= entry.weight <= task.parameters.max_weight:
+        return True
+    held = get_commitment(state, call.task, call.round, entry.member)
+    if held is not None:
+        return held != compute_commitment(state, call.task, call.round, entry)
+    if claim.batch_count == 0 or (call.round, entry.member) in task.batch_excluded:
+        return True
+    return fraud.is_absent_from_batch(claim, entry, call.batch)
+
+
+def is_omitted(state: State, task: Task, claim: Claim, call: RefuteOmission) -> bool:
+    """Whether a commitment that counts is not in the roster."""
+    entry = call.entry
+    held = get_commitment(state, call.task, call.round, entry.member)
+    if not call.batch:
+        if held is None or held != compute_commitment(state, call.task, call.round, entry):
+            raise errors.InvalidProof("commitment")
+    else:
+        if held is not None or (call.round, entry.member) in task.batch_excluded:
+            raise errors.InvalidProof("commitment")
+        if len(call.batch) != 1 or call.batch[0].entry != entry:
+            raise errors.InvalidProof("batch")
+        fraud.check_signed(claim, call.batch[0])
+    return fraud.is_absent(claim, entry.member, call.neighbours)
+
+
+def is_false_batch(state: State, task: Task, claim: Claim, call: RefuteBatch) -> bool:
+    """Whether an adopted batch is unsorted, or holds an entry that no member signed for this round."""
+    if len(call.entries) == 2:
+        return fraud.is_batch_unordered(claim, *call.entries)
+    if len(call.entries) != 1:
+        raise errors.InvalidProof("batch")
+    signed = call.entries[0]
+    fraud.check_signed(claim, signed)
+    entry = signed.entry
+    author = state.author(
+        state.chain_id, state.contract, call.task, call.round, entry, signed.signature
+    )
+    return (
+        author != entry.member
+        or entry.member not in task.members
+        or not 1 <= entry.weight <= task.parameters.max_weight
+    )
+
+
+def compute_commitment(state: State, task: TaskId, number: int, entry: Entry) -> bytes:
+    """What a slot holds of an entry's direct commitment."""
+    return commitment_digest(
+        state.chain_id, state.contract, task, number, entry.member, entry.root, entry.weight
+    )[:DIGEST_BYTES]
+
+
+def process_refute(
+    state: State, call: Refutation, sender: Address, now: int
+) -> tuple[Event, ...]:
+    """A false proposal is struck out in one call: the liar's bond is gone, and the round awaits another proposal.
+
+    Its commitments are what they were: nobody can join late, save whom a false count would have locked out. Whatever was opened
+    on the false model is void from now on. To give the round a new commit window takes as long as after any deadline.
+    """
+    false, fault = is_false(state, call)
+    if not false:
+        raise errors.NotRefuted()
+    task, current, _ = get_claim(state, call)
+    p = task.parameters
+    bounty = p.bond * p.bounty // 100
+    liar = get_balance(state, current.proposer)
+    state.balances[current.proposer] = Balance(liar.free, liar.locked - p.bond)
+    winner = get_balance(state, sender)
+    state.balances[sender] = Balance(winner.free + bounty, winner.locked)
+    state.slashed += p.bond - bounty
+    task.rounds[call.round] = replace(
+        current,
+        phase=Phase.OPEN,
+        attempt=current.attempt + 1,
+        commit_deadline=max(now - 1, current.commit_deadline),
+    )
+    task.pending = call.round
+    task.head = current.parent
+    return (Refuted(call.task, call.round, current.proposer, sender, fault, bounty),)
 
 
 def process(state: State, call: Call, sender: Address, now: int) -> tuple[Event, ...]:
@@ -651,4 +1017,13 @@ _HANDLERS: dict[type[Any], Callable[[State, Any, Address, int], tuple[Event, ...
     Exclude: process_exclude,
     Propose: process_propose,
     Finalise: process_finalise,
+    RefuteSum: process_refute,
+    RefuteNext: process_refute,
+    RefuteTree: process_refute,
+    RefuteVector: process_refute,
+    RefuteEntry: process_refute,
+    RefuteOrder: process_refute,
+    RefuteOmission: process_refute,
+    RefuteBatch: process_refute,
+    Void: process_void,
 }

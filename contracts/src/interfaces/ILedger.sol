@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.30;
 
+import {Accused, Entry, Opening, Placed, Signed, SumNode} from "./Evidence.sol";
+
 /// @notice A task's immutable parameters, in the order in which they are hashed into its id.
 /// @param sponsor Creates the task and admits its members.
 /// @param layout Digest of the tensors' names, shapes and dtypes.
@@ -10,7 +12,7 @@ pragma solidity ^0.8.30;
 /// @param leafWords Words per Merkle leaf.
 /// @param fanIn Children per node of the sum tree.
 /// @param rule How updates become an aggregate: 0 is the weighted mean.
-/// @param rounds How many rounds may be opened.
+/// @param rounds How many rounds the model is trained for.
 /// @param quorum Members that a proposal needs.
 /// @param maxWeight Largest weight of one member.
 /// @param maxMembers Members that can be admitted.
@@ -18,6 +20,7 @@ pragma solidity ^0.8.30;
 /// @param commitWindow Seconds to commit.
 /// @param challengeWindow Seconds between a proposal and its finality.
 /// @param bond Wei that stand behind a proposal.
+/// @param bounty Percent of a refuted proposal's bond that the challenger gets; the rest is lost.
 /// @param salt Tells apart tasks that are otherwise equal.
 struct Parameters {
     address sponsor;
@@ -36,10 +39,24 @@ struct Parameters {
     uint32 commitWindow;
     uint32 challengeWindow;
     uint128 bond;
+    uint8 bounty;
     bytes32 salt;
 }
 
-/// @notice Where a round stands. `Void` is for rounds built on a refuted one.
+/// @notice What was shown to be wrong with a proposal.
+enum Fault {
+    None,
+    Sum,
+    Next,
+    Tree,
+    Vector,
+    Entry,
+    Order,
+    Omission,
+    Batch
+}
+
+/// @notice Where a round stands. `Void` is for good: it was built on a refuted proposal.
 enum Phase {
     None,
     Open,
@@ -48,10 +65,17 @@ enum Phase {
     Void
 }
 
-/// @notice What anyone can read of a round.
+/// @notice What anyone can read of a round. Rounds are numbered as they are opened, and never reused.
+/// @param height Rounds below it on its branch: after a refuted proposal, a height is done again under a new number.
+/// @param attempt Its refuted proposals.
+/// @param parentAttempt Its parent's, when it was opened.
+/// @param adopted Whether the proposal answers for the round's batch.
 struct RoundView {
     Phase phase;
     uint32 parent;
+    uint32 height;
+    uint16 attempt;
+    uint16 parentAttempt;
     uint40 commitDeadline;
     uint40 finalAt;
     uint32 excluded;
@@ -61,14 +85,19 @@ struct RoundView {
     bytes32 sumRoot;
     bytes32 nextRoot;
     address proposer;
+    bool adopted;
 }
 
 /// @notice What anyone can read of a task.
+/// @param opened Newest round opened.
+/// @param head Newest round proposed that builds on nothing refuted.
+/// @param pending Round that awaits a proposal; zero if none does.
 struct TaskView {
     Parameters parameters;
     uint32 members;
     uint32 opened;
     uint32 head;
+    uint32 pending;
 }
 
 /// @title What happens on the ledger.
@@ -82,7 +111,7 @@ interface ILedgerEvents {
     /// @notice An account took wei out.
     event Withdrawn(address indexed account, uint256 amount);
     /// @notice A round accepts commitments until `commitDeadline`. It builds on round `parent`.
-    event Opened(bytes32 indexed task, uint32 round, uint32 parent, uint40 commitDeadline);
+    event Opened(bytes32 indexed task, uint32 round, uint32 parent, uint32 height, uint40 commitDeadline);
     /// @notice A member committed to its update.
     event Committed(bytes32 indexed task, address indexed member, uint32 round, uint32 weight, bytes32 root);
     /// @notice An aggregator posted the commitments of `count` members under one root.
@@ -97,10 +126,22 @@ interface ILedgerEvents {
         uint32 count,
         bytes32 sumRoot,
         bytes32 nextRoot,
-        uint40 finalAt
+        uint40 finalAt,
+        bool adopted
     );
     /// @notice A round's model can no longer change.
     event Finalised(bytes32 indexed task, uint32 round, bytes32 nextRoot);
+    /// @notice A proposal was shown to be false: its proposer lost the bond, and `challenger` got `bounty` of it.
+    event Refuted(
+        bytes32 indexed task,
+        uint32 round,
+        address indexed proposer,
+        address indexed challenger,
+        uint8 fault,
+        uint256 bounty
+    );
+    /// @notice A round that builds on a refuted proposal is void, for good.
+    event Voided(bytes32 indexed task, uint32 round);
 }
 
 /// @title The ledger of Tallystick: who committed to what, when, and who answers for an aggregate.
@@ -131,6 +172,7 @@ interface ILedger is ILedgerEvents {
     function commitBatch(bytes32 id, uint32 number, bytes32 root, uint32 count) external;
 
     /// @notice Leave a committed member out of a round, for a reason on the record. Bonded aggregators only.
+    /// @param signature The member's in the batch; unused for a direct commitment.
     /// @param index Position of the member's entry in the batch; unused for a direct commitment.
     /// @param path Merkle path of the entry in the batch; unused for a direct commitment.
     function exclude(
@@ -140,15 +182,87 @@ interface ILedger is ILedgerEvents {
         uint32 weight,
         bytes32 root,
         uint8 reason,
+        bytes calldata signature,
         uint32 index,
         bytes32[] calldata path
     ) external;
 
     /// @notice Claim a round's sum tree over `count` members and the next model. Locks the caller's bond.
-    function propose(bytes32 id, uint32 number, uint32 count, bytes32 sumRoot, bytes32 nextRoot) external;
+    /// @param adopt Whether to answer for the round's batch too: that it is sorted, and that its members signed it. Without, it
+    /// counts for nothing. Direct commitments always count.
+    function propose(bytes32 id, uint32 number, uint32 count, bytes32 sumRoot, bytes32 nextRoot, bool adopt) external;
 
     /// @notice Finalise a proposal whose window has passed, and free its bond.
     function finalise(bytes32 id, uint32 number) external;
+
+    /// @notice Show that a node of the sum tree is not the sum of its children in one word.
+    /// @param path Nodes from the top down to the accused one, which is number `index` of its level.
+    /// @param total Opens the node's leaf that holds the word.
+    /// @param nodes Its children, above level 1.
+    /// @param entries Its children, at level 1.
+    /// @param parts Open the children's leaves.
+    function refuteSum(
+        bytes32 id,
+        uint32 number,
+        SumNode[] calldata path,
+        uint32 index,
+        uint64 word,
+        Opening calldata total,
+        SumNode[] calldata nodes,
+        Entry[] calldata entries,
+        Opening[] calldata parts
+    ) external;
+
+    /// @notice Show that one word of the next model is not the base's plus the rounded mean.
+    /// @param top Top of the sum tree.
+    function refuteNext(
+        bytes32 id,
+        uint32 number,
+        SumNode calldata top,
+        uint64 word,
+        Opening calldata base,
+        Opening calldata total,
+        Opening calldata following
+    ) external;
+
+    /// @notice Show that a node of the sum tree has the wrong count, number of children, or weight, or is in an entry's place.
+    function refuteTree(
+        bytes32 id,
+        uint32 number,
+        SumNode[] calldata path,
+        uint32 index,
+        SumNode[] calldata nodes,
+        Entry[] calldata entries
+    ) external;
+
+    /// @notice Show that a vector is no Merkle tree of the right number of right leaves.
+    function refuteVector(bytes32 id, uint32 number, Accused calldata accused) external;
+
+    /// @notice Show that a roster entry was not committed.
+    /// @param batch Its neighbours in an adopted batch, or the member's other entry there; empty where that is not needed.
+    function refuteEntry(bytes32 id, uint32 number, Placed calldata placed, Signed[] calldata batch) external;
+
+    /// @notice Show that two neighbours of the roster are not in ascending order.
+    function refuteOrder(bytes32 id, uint32 number, Placed calldata left, Placed calldata right) external;
+
+    /// @notice Show that a commitment is not in the roster, by its neighbours there.
+    /// @param batch The entry in the adopted batch; empty for a direct commitment.
+    function refuteOmission(
+        bytes32 id,
+        uint32 number,
+        Entry calldata entry,
+        Signed[] calldata batch,
+        Placed[] calldata neighbours
+    ) external;
+
+    /// @notice Show that an adopted batch has an entry that no member signed, or two neighbours out of order.
+    function refuteBatch(bytes32 id, uint32 number, Signed[] calldata entries) external;
+
+    /// @notice Void a round that builds on a refuted proposal, and free its proposer's bond. Oldest first.
+    function void(bytes32 id, uint32 number) external;
+
+    /// @notice Wei of refuted bonds that went to nobody.
+    function slashed() external view returns (uint256);
 
     /// @notice A task's parameters and progress. Reverts for an unknown task.
     function task(bytes32 id) external view returns (TaskView memory);

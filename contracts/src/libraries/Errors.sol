@@ -53,3 +53,13 @@ error WindowOpen(uint40 finalAt);
 error ParentNotFinal(uint32 parent);
 /// @dev All of the task's rounds in flight wait for finality.
 error SlotsFull(uint32 oldest);
+/// @dev The evidence does not stand under the roots on the ledger; the argument names the part.
+error InvalidProof(string part);
+/// @dev The evidence stands and shows no fault: the proposal is right there.
+error NotRefuted();
+/// @dev The round builds on a refuted proposal.
+error RoundVoid(uint32 round);
+/// @dev The round builds on nothing that was refuted.
+error NotVoid();
+/// @dev The round has no batch that could be adopted.
+error NoBatch();

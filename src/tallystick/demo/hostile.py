@@ -18,7 +18,7 @@ from flwr.app import Array, ArrayRecord, Context, Message, MetricRecord, RecordD
 from flwr.clientapp.typing import ClientAppCallable, Mod
 
 from .. import flower, keys, merkle
-from ..aggregation import Entry
+from ..sumtree import Entry
 from ..encoding import Layout, Words, as_bytes
 from ..errors import AlreadyCommitted, CommitsClosed
 from ..flower.messages import FETCH, RECORD, TRAIN, Order, receipt_record, words_record

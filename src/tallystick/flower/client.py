@@ -6,7 +6,7 @@ from flwr.app import ArrayRecord, ConfigRecord, Context, Error, Message, MetricR
 from flwr.clientapp.typing import ClientAppCallable, Mod
 from flwr.common.constant import ErrorCode
 
-from ..aggregation import Entry
+from ..sumtree import Entry
 from ..encoding import Layout, Words, dequantise, update_of
 from ..errors import InvalidParameter, ModelMismatch, TallystickError
 from ..ledger import Ledger, Signer
@@ -124,7 +124,9 @@ def _fetch(message: Message, order: Order, participant: Participant | None) -> M
         raise InvalidParameter("nothing was committed here to be fetched.")
     entry = Entry(participant.member, order.entry_weight, order.entry_root)
     node = message.metadata.dst_node_id
-    receipt, words = participant.release(order.round, entry, order.index, order.siblings, node)
+    receipt, words = participant.release(
+        order.round, entry, order.signature, order.index, order.siblings, node
+    )
     return _answer(Message(RecordDict(), reply_to=message), RecordDict(), receipt, words, order)
 
 

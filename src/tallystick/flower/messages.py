@@ -14,10 +14,10 @@ from typing import Any, Self, TypeVar
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 
-from ..aggregation import Entry
 from ..encoding import Words
 from ..errors import InvalidLayout, InvalidParameter, InvalidWeight
 from ..protocol import Reason
+from ..roles.batch import Position
 from ..roles.outcome import Rejected
 from ..roles.receipt import Receipt, Reply
 
@@ -35,8 +35,8 @@ class Order:
     """What a member is asked for: `step` train (an update), fetch (an update it has signed for) or evaluate.
 
     `arrays` and `config` name the records that the wrapped strategy uses, `weight` the metric that counts examples. `layout` is the
-    layout's JSON. `verified` says whether the round is on a ledger. The last four tell a fetch which entry of the batch is meant:
-    its weight, root, index and Merkle path (32 bytes each, joined).
+    layout's JSON. `verified` says whether the round is on a ledger. The last five tell a fetch which entry of the batch is meant:
+    its weight, root, signature, index and Merkle path (32 bytes each, joined).
     """
 
     step: str
@@ -50,6 +50,7 @@ class Order:
     weight: str
     entry_weight: int = 0
     entry_root: bytes = b""
+    signature: bytes = b""
     index: int = 0
     path: bytes = b""
 
@@ -66,15 +67,16 @@ class Order:
         order: Self = _typed(cls, record)
         return order
 
-    def fetching(self, entry: Entry, index: int, path: tuple[bytes, ...]) -> Self:
+    def fetching(self, position: Position) -> Self:
         """The same order as a fetch of one entry of the batch."""
         return replace(
             self,
             step=FETCH,
-            entry_weight=entry.weight,
-            entry_root=entry.root,
-            index=index,
-            path=b"".join(path),
+            entry_weight=position.entry.weight,
+            entry_root=position.entry.root,
+            signature=position.signature,
+            index=position.index,
+            path=b"".join(position.path),
         )
 
     @property

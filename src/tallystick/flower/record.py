@@ -11,7 +11,7 @@ from ..roles.outcome import Closed
 from ..roles.receipt import Receipt
 
 Record = dict[str, Any]
-"""round, parent, model_root, sum_root, batch_root, signatures, members [{member, weight, root, status, transaction}],
+"""round (its height: 1 is the first), number (on the ledger), parent (its number), model_root, sum_root, batch_root, members [{member, weight, root, status, transaction}],
 excluded [{member, node, reason, detail, on_ledger}], metrics {train, evaluate_members, evaluate}, seconds {by phase, total},
 gas {by call; Commit as the members told it}."""
 
@@ -29,12 +29,12 @@ def round_record(
     if commits:
         used["Commit"] = commits
     return {
-        "round": closed.number,
+        "round": closed.height,
+        "number": closed.number,
         "parent": closed.parent,
         "model_root": closed.next_root.hex(),
         "sum_root": closed.sum_root.hex(),
         "batch_root": closed.batch_root.hex(),
-        "signatures": closed.signatures.hex(),
         "members": [
             {
                 "member": entry.member.hex(),

@@ -20,13 +20,13 @@ from flwr.serverapp import Grid
 from flwr.serverapp.strategy import FedAvg, Result, Strategy
 
 from ..encoding import Layout, Words, dequantise, layout_of, quantise
-from ..errors import InvalidParameter
+from ..errors import InvalidParameter, RoundVoid
 from ..ledger import Ledger, Signer
 from ..protocol import Reason
 from ..roles import sponsor
 from ..roles.aggregator import Aggregator
 from ..roles.batch import recall
-from ..roles.outcome import Rejected
+from ..roles.outcome import Closed, Rejected
 from ..roles.receipt import Receipt
 from ..roles.unledgered import Unledgered
 from ..store import Store
@@ -168,8 +168,14 @@ class Verifiable(Strategy):
                 self._tell({"round": 0, "metrics": {"evaluate": dict(first)}})
         else:
             self._catch_up(last, evaluate_fn, result)
-        for _ in range(last, num_rounds):
-            self._round(grid, timeout, (train_config, evaluate_config), evaluate_fn, result)
+        while True:
+            redone = self._rounds.recover()
+            if redone is not None:
+                self._recall(redone, evaluate_fn, result)
+            elif self._rounds.height < num_rounds:
+                self._round(grid, timeout, (train_config, evaluate_config), evaluate_fn, result)
+            else:
+                break
         result.arrays = self._floats()
         return result
 
@@ -204,8 +210,9 @@ class Verifiable(Strategy):
         seconds: dict[str, float] = {}
         rounds = self._rounds
         number = rounds.open()
+        height = rounds.height
         seconds["open"] = time.perf_counter() - began
-        log.info("round %d: open", number)
+        log.info("round %d: open, for height %d", number, height)
 
         collected: Collected = {}
         for attempt in range(ATTEMPTS):
@@ -216,12 +223,16 @@ class Verifiable(Strategy):
                     rounds.quorum_missing(),
                 )
                 rounds.extend()
-            messages = self._orders(grid, number, configs[0])
+            messages = self._orders(grid, configs[0])
             self._collect(grid, messages, timeout, collected, seconds)
             if not rounds.quorum_missing():
                 break
         mark = time.perf_counter()
-        closed = rounds.close()
+        try:
+            closed = rounds.close()
+        except RoundVoid:
+            log.warning("round %d: built on a proposal that was refuted meanwhile", number)
+            return
         seconds["aggregate"] = time.perf_counter() - mark
 
         ordered = [collected[entry.member] for entry in closed.entries if entry.member in collected]
@@ -229,12 +240,12 @@ class Verifiable(Strategy):
             self.strategy, [content for _, content in ordered], self._weight_key
         )
         if trained is not None:
-            result.train_metrics_clientapp[number] = trained
+            result.train_metrics_clientapp[height] = trained
         mark = time.perf_counter()
-        by_members = self._evaluate_members(grid, number, timeout, configs[1])
+        by_members = self._evaluate_members(grid, timeout, configs[1])
         if by_members is not None:
-            result.evaluate_metrics_clientapp[number] = by_members
-        central = self._evaluate(number, evaluate_fn, result)
+            result.evaluate_metrics_clientapp[height] = by_members
+        central = self._evaluate(height, evaluate_fn, result)
         seconds["evaluate"] = time.perf_counter() - mark
         mark = time.perf_counter()
         rounds.finalise_due()
@@ -244,11 +255,12 @@ class Verifiable(Strategy):
         receipts = {receipt.member: receipt for receipt, _ in collected.values()}
         self._tell(round_record(closed, receipts, found, seconds, rounds.gas))
 
-    def _orders(self, grid: Grid, number: int, config: ConfigRecord | None) -> list[Message]:
+    def _orders(self, grid: Grid, config: ConfigRecord | None) -> list[Message]:
+        """Members train for a height: what they do does not depend on which number the ledger gives the round."""
         own = ConfigRecord() if config is None else config
         floats = self._floats()
-        messages = list(self.strategy.configure_train(number, floats, own, grid))
-        return self._translated(messages, self._order(TRAIN, number), floats)
+        messages = list(self.strategy.configure_train(self._rounds.height, floats, own, grid))
+        return self._translated(messages, self._order(TRAIN, self._rounds.number), floats)
 
     def _order(self, step: str, number: int) -> Order:
         return Order(
@@ -302,7 +314,7 @@ class Verifiable(Strategy):
         fetches = [
             Message(
                 RecordDict(
-                    {RECORD: order.fetching(position.entry, position.index, position.path).record()}
+                    {RECORD: order.fetching(position).record()}
                 ),
                 dst_node_id=self._node_of[member],
                 message_type=MessageType.TRAIN,
@@ -362,18 +374,19 @@ class Verifiable(Strategy):
         self._rounds.reject(node, reason, detail, member)
 
     def _evaluate_members(
-        self, grid: Grid, number: int, timeout: float, config: ConfigRecord | None
+        self, grid: Grid, timeout: float, config: ConfigRecord | None
     ) -> MetricRecord | None:
         own = ConfigRecord() if config is None else config
         floats = self._floats()
-        messages = list(self.strategy.configure_evaluate(number, floats, own, grid))
+        height = self._rounds.height
+        messages = list(self.strategy.configure_evaluate(height, floats, own, grid))
         if not messages:
             return None
-        messages = self._translated(messages, self._order(EVALUATE, number), floats)
+        messages = self._translated(messages, self._order(EVALUATE, self._rounds.number), floats)
         replies = [
             reply for reply in arrivals(grid, messages, timeout, 1) if isinstance(reply, Message)
         ]
-        return metrics.evaluation(self.strategy, number, replies, self._weight_key)
+        return metrics.evaluation(self.strategy, height, replies, self._weight_key)
 
     def _evaluate(
         self, number: int, evaluate_fn: EvaluateFn | None, result: Result
@@ -391,9 +404,14 @@ class Verifiable(Strategy):
             or not isinstance(self._rounds, Aggregator)
         ):
             return
-        closed = recall(self._rounds.ledger, self._rounds.store, self._task, last)
-        central = self._evaluate(last, evaluate_fn, result)
-        self._tell(round_record(closed, {}, {"evaluate": central}, {}, {}))
+        rounds = self._rounds
+        closed = recall(rounds.ledger, rounds.store, self._task, rounds.number)
+        self._recall(closed, evaluate_fn, result)
+
+    def _recall(self, closed: Closed, evaluate_fn: EvaluateFn | None, result: Result) -> None:
+        """Tell of a round for which nobody trained just now."""
+        central = self._evaluate(closed.height, evaluate_fn, result)
+        self._tell(round_record(closed, {}, {"evaluate": central}, {}, self._rounds.gas))
 
     def _floats(self) -> ArrayRecord:
         """The current global model as named arrays; made once per model."""

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import astuple, fields, is_dataclass
 from functools import cache
 from importlib import resources
-from typing import Any
+from typing import Any, get_args, get_origin, get_type_hints
 
 from eth_abi.abi import decode, encode
 from eth_hash.auto import keccak
@@ -29,6 +29,15 @@ CALLS: dict[str, type[Any]] = {
     "exclude": protocol.Exclude,
     "propose": protocol.Propose,
     "finalise": protocol.Finalise,
+    "refuteSum": protocol.RefuteSum,
+    "refuteNext": protocol.RefuteNext,
+    "refuteTree": protocol.RefuteTree,
+    "refuteVector": protocol.RefuteVector,
+    "refuteEntry": protocol.RefuteEntry,
+    "refuteOrder": protocol.RefuteOrder,
+    "refuteOmission": protocol.RefuteOmission,
+    "refuteBatch": protocol.RefuteBatch,
+    "void": protocol.Void,
 }
 NAMES = {kind: name for name, kind in CALLS.items()}
 EVENTS: dict[str, type[Any]] = {
@@ -36,7 +45,7 @@ EVENTS: dict[str, type[Any]] = {
     for kind in (
         protocol.TaskCreated, protocol.Admitted, protocol.Deposited, protocol.Withdrawn,
         protocol.Opened, protocol.Committed, protocol.Batched, protocol.Excluded,
-        protocol.Proposed, protocol.Finalised,
+        protocol.Proposed, protocol.Finalised, protocol.Refuted, protocol.Voided,
     )
 }  # fmt: skip
 
@@ -99,12 +108,8 @@ def encode_call(call: Call) -> bytes:
     name = NAMES[type(call)]
     if isinstance(call, Deposit):
         return _selector(name)
-    values: list[Any] = []
-    for field in fields(call):
-        value = getattr(call, field.name)
-        values.append(astuple(value) if is_dataclass(value) else value)  # type: ignore[arg-type]
     try:
-        return _selector(name) + encode(_types(_items("function")[name]["inputs"]), values)
+        return _selector(name) + encode(_types(_items("function")[name]["inputs"]), astuple(call))
     except Exception as error:
         raise errors.InvalidParameter(f"{name} cannot be encoded: {error}") from error
 
@@ -126,10 +131,23 @@ def decode_call(data: bytes, value: int) -> Call:
         arguments = _plain(decode(_types(item["inputs"]), data[4:]))
     except Exception as error:
         raise errors.InvalidParameter(f"{item['name']} cannot be decoded: {error}") from error
-    if kind is protocol.CreateTask:
-        return protocol.CreateTask(Parameters(*arguments[0]))
-    call: Call = kind(*arguments)
+    call: Call = _build(kind, arguments)
     return call
+
+
+def _build(kind: Any, value: Any) -> Any:
+    """A value of a type hint from plain tuples: dataclasses and tuples of them, however nested."""
+    if is_dataclass(kind):
+        return kind(*map(_build, _hints(kind), value))  # type: ignore[operator]
+    if get_origin(kind) is tuple:
+        return tuple(_build(get_args(kind)[0], each) for each in value)
+    return value
+
+
+@cache
+def _hints(kind: Any) -> tuple[Any, ...]:
+    hints = get_type_hints(kind)
+    return tuple(hints[field.name] for field in fields(kind))
 
 
 def decode_event(topics: list[bytes], data: bytes) -> Event | None:
@@ -178,8 +196,8 @@ def _outputs(name: str, data: bytes) -> tuple[Any, ...]:
 
 def decode_task(data: bytes) -> TaskView:
     """`task`'s answer."""
-    ((parameters, members, opened, head),) = _outputs("task", data)
-    return TaskView(Parameters(*parameters), members, opened, head)
+    ((parameters, *rest),) = _outputs("task", data)
+    return TaskView(Parameters(*parameters), *rest)
 
 
 def decode_round(data: bytes) -> Round:

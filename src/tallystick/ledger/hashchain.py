@@ -18,6 +18,7 @@ from .. import protocol
 from ..errors import InvalidParameter, JournalMismatch, Refused
 from ..protocol import Address, Balance, Call, Event, Round, State, TaskId, TaskView
 from . import Cursor, Head, Receipt, Signer, address_of, contract
+from .author import commitment_author
 from .journal import Journal, Row
 
 TAG = sha256(b"tallystick/hashchain/1").digest()
@@ -36,7 +37,7 @@ class HashchainLedger:
         self._wall = wall
         self._head = Head(0, sha256(TAG + bytes([difficulty])).digest())
         self.contract: Address = self._head.hash[:20]
-        self._state = State(CHAIN_ID, self.contract)
+        self._state = State(CHAIN_ID, self.contract, commitment_author)
         self._time = self._not_before = 0
         self._events: list[tuple[Cursor, Event]] = []
         self._journal = Journal(path, f"hashchain-{difficulty}")
@@ -121,7 +122,7 @@ class HashchainLedger:
     def _forget(self) -> None:
         """A call was executed and its row not written: replay the journal when next asked."""
         self._head = Head(0, sha256(TAG + bytes([self.difficulty])).digest())
-        self._state, self._time, self._events = State(CHAIN_ID, self.contract), 0, []
+        self._state, self._time, self._events = State(CHAIN_ID, self.contract, commitment_author), 0, []
 
     def _catch_up(self) -> None:
         for row in self._journal.rows(self._head.number):

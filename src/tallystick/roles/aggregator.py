@@ -14,10 +14,17 @@ from typing import cast
 import numpy as np
 
 from .. import merkle
-from ..aggregation import Entry, combine, sort_roster
+from ..aggregation import combine, sort_roster
 from ..blob import HEADER_BYTES
 from ..encoding import Layout, Words, as_bytes
-from ..errors import AlreadyExcluded, InvalidProposal, ModelMismatch
+from ..errors import (
+    AlreadyExcluded,
+    BlobUnavailable,
+    InvalidBlob,
+    InvalidProposal,
+    ModelMismatch,
+    RootMismatch,
+)
 from ..ledger import Cursor, Ledger, Signer
 from ..ledger import Receipt as Transaction
 from ..protocol import (
@@ -29,15 +36,18 @@ from ..protocol import (
     Excluded,
     Open,
     Parameters,
+    Phase,
     Propose,
     Proposed,
     Reason,
+    Void,
 )
 from ..store import Kind, Store
+from ..sumtree import Entry
 from . import finality
-from .batch import Batch, Position, make_batch, read_batch, write_batch
+from .batch import Batch, Position, make_batch, roster, write_batch
 from .outcome import Closed, Exclusion, Rejected
-from .receipt import Place, Receipt, Reply, commitment_author, reply_author
+from .receipt import Place, Receipt, Reply, reply_author, signed_by_member
 
 log = logging.getLogger("tallystick")
 
@@ -45,7 +55,8 @@ log = logging.getLogger("tallystick")
 class Aggregator:
     """A bonded aggregator of one task. Call `start`, then for each round `open`, `accept` per reply, `close`.
 
-    `words` is the current global model (int32[d]), `number` the round being worked on, `gas` what this round's own calls used,
+    `words` is the current global model (int32[d]), `number` the round being worked on and `height` how many rounds its branch has
+    with it (the two differ once a proposal was refuted), `gas` what this round's own calls used,
     by their names. `threads` changes speed only.
     """
 
@@ -65,6 +76,7 @@ class Aggregator:
         self.layout = layout
         self.threads = threads
         self.number = 0
+        self.height = 0
         self.words: Words = np.zeros(0, np.int32)
         self._signer = signer
         self._cursor: Cursor | None = None
@@ -79,8 +91,7 @@ class Aggregator:
         self._committed: dict[bytes, Entry] = {}
         self._excluded: dict[bytes, Reason] = {}
         self._signed: dict[bytes, tuple[Entry, bytes]] = {}
-        self._batch = Batch(())
-        self._signatures = b""
+        self._batch = Batch((), ())
         self.gas: dict[str, int] = {}
 
     @cached_property
@@ -89,7 +100,7 @@ class Aggregator:
         return self.ledger.task(self.task).parameters
 
     def start(self, initial: Words) -> int:
-        """Load the newest proposed model and return its round: 0 for a fresh task.
+        """Load the newest proposed model and return its height: 0 for a fresh task.
 
         `initial` (int32[d]) is the model that a fresh task starts from; its root must be the task's genesis. Raises
         `ModelMismatch` if it or the layout is another.
@@ -100,7 +111,8 @@ class Aggregator:
                 f"{self.parameters.layout.hex()}. Start with the tensors that the task was created with."
             )
         head = self.ledger.task(self.task).head
-        root = self.ledger.round(self.task, head).next_root
+        top = self.ledger.round(self.task, head)
+        root = top.next_root
         if head == 0:
             found = merkle.root(as_bytes(initial), 4 * self.parameters.leaf_words)
             if found != root:
@@ -112,23 +124,60 @@ class Aggregator:
             self.words = initial
         else:
             self.words = self._model(root)
-        self.number = head
+        self.number, self.height = head, top.height
+        self._watch()
+        return self.height
+
+    def _watch(self) -> None:
+        """Remember which proposals await finality."""
         unfinished = finality.unfinished(self.ledger, self.task)
         self._pending = [(number, proposal.final_at) for number, proposal in unfinished]
-        return head
+
+    def recover(self) -> Closed | None:
+        """Where the proposal of a round was refuted, void what was built on it and propose the round again.
+
+        The round's commitments stand, so nobody trains again for it; what came after is to be done again on its model. Returns
+        None where there is nothing to recover from.
+        """
+        task = self.ledger.task(self.task)
+        number = task.pending
+        current = self.ledger.round(self.task, number)
+        if number == 0 or current.attempt == 0:
+            return None
+        log.warning("round %d: its proposal was refuted; proposing it again", number)
+        for later in range(number + 1, task.opened + 1):
+            if self.ledger.round(self.task, later).phase in (Phase.OPEN, Phase.PROPOSED):
+                self._send(Void(self.task, later))
+        self._begin()
+        self.number, self.height = number, current.height
+        self.words = self._model(self.ledger.round(self.task, current.parent).next_root)
+        self._cursor = None
+        self._sync()
+        found = roster(self.ledger, self.store, self.task, number)
+        self._batch = found.batch or self._batch
+        p = self.parameters
+        for entry in found.entries:
+            with suppress(BlobUnavailable, InvalidBlob, RootMismatch):
+                self.store.get(entry.root, Kind.UPDATE, p.leaf_words, p.dimension)
+                self._accepted[entry.member] = entry
+        closed = self.close()
+        self._watch()
+        return closed
 
     def open(self) -> int:
         """Open the next round, or carry on with one that is open. Waits for finality only where all slots are full."""
         task = self.ledger.task(self.task)
         self._begin()
-        self.number = task.head + 1
-        if task.opened == task.head:
+        if task.pending == 0:
+            self.number = task.opened + 1
             self._free_slot(self.number - self.parameters.slots)
             self._send(Open(self.task, self.number))
         else:
+            self.number = task.pending
             self._cursor = None
             self._sync()
             self._revive()
+        self.height = self.ledger.round(self.task, self.number).height
         return self.number
 
     def accept(self, reply: Reply) -> Entry:
@@ -177,12 +226,13 @@ class Aggregator:
         """
         current = self.ledger.round(self.task, self.number)
         if current.batch_count:
-            self._batch = read_batch(self.store, current.batch_root)
+            found = roster(self.ledger, self.store, self.task, self.number)
+            if found.batch is None:
+                log.warning("round %d: not answering for its batch: %s", self.number, found.flaw)
+            self._batch = found.batch or Batch((), ())
         elif self._signed:
-            self._batch = make_batch(entry for entry, _ in self._signed.values())
+            self._batch = make_batch(dict(self._signed.values()))
             write_batch(self.store, self._batch)
-            signatures = [self._signed[entry.member][1] for entry in self._batch.roster]
-            self._signatures = self.store.put(Kind.DOCUMENT, b"".join(signatures))
             count = len(self._batch.roster)
             self._send(CommitBatch(self.task, self.number, self._batch.root, count))
         return self._batch.positions
@@ -211,8 +261,9 @@ class Aggregator:
         updates = [self._mapped(entry.root) for entry in entries]
         result = combine(self.words, entries, updates, p.leaf_words, p.fan_in, self.threads)
         self.store.put(Kind.MODEL, result.next_words, p.leaf_words)
-        proposal = Propose(self.task, self.number, len(entries), result.tree.root, result.next_root)
-        receipts = self._send(proposal)
+        adopted = bool(self._batch.roster)
+        tops = (result.tree.root, result.next_root)
+        receipts = self._send(Propose(self.task, self.number, len(entries), *tops, adopted))
         self._pending += [
             (event.round, event.final_at)
             for receipt in receipts
@@ -223,12 +274,12 @@ class Aggregator:
         return Closed(
             self.number,
             current.parent,
+            current.height,
             entries,
             self._exclusions(),
             result.tree.root,
             result.next_root,
-            self._batch.root if self._batch.roster else b"",
-            self._signatures,
+            self._batch.root if adopted else b"",
         )
 
     def finalise_due(self) -> None:
@@ -332,7 +383,7 @@ class Aggregator:
             )
 
     def _accept_signature(self, receipt: Receipt, place: Place, entry: Entry) -> Entry:
-        if commitment_author(receipt, place) != receipt.member:
+        if not signed_by_member(receipt, place):
             raise Rejected(
                 Reason.NO_COMMITMENT, "the batched commitment is not signed by its member"
             )
@@ -383,6 +434,7 @@ class Aggregator:
                         entry.weight,
                         entry.root,
                         reason,
+                        position.signature,
                         position.index,
                         position.path,
                     )

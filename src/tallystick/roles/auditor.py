@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import cast
 
 import numpy as np
-from eth_account import Account
-from eth_account.messages import encode_typed_data
 
 from .. import merkle, protocol
-from ..aggregation import Combined, Entry, combine, sort_roster
+from ..aggregation import Combined, combine, sort_roster
 from ..blob import HEADER_BYTES, DamagedLeaf, Kind
-from ..commitment import ENTRY_BYTES, commitment_digest, entry_bytes, task_digest, typed_data
+from ..commitment import commitment_digest, task_digest
 from ..encoding import Layout, Words
-from ..errors import AuditMismatch, BlobUnavailable, InvalidBlob, RootMismatch, TallystickError
+from ..errors import (
+    AuditMismatch,
+    BlobUnavailable,
+    InvalidBlob,
+    InvalidParameter,
+    RootMismatch,
+    TallystickError,
+)
 from ..ledger import Head, Ledger
 from ..protocol import DIGEST_BYTES, Parameters, Phase, Reason
 from ..store import Store
+from ..sumtree import Entry
+from .batch import find_flaw, read_batch
 
 Progress = Callable[[str, int, int], None]
-
-SIGNATURE_BYTES = 65
 
 
 @dataclass(frozen=True)
@@ -133,8 +138,9 @@ class _Replay:
         self.layout = self._layout()
         words = self._words(p.genesis, Kind.MODEL, Place(0))
         told = self._told()
+        branch = self._branch(told)
         rounds: list[RoundAudit] = []
-        for number in sorted(told):
+        for number in branch:
             one = told[number]
             roster = self._roster(number, one)
             if one.proposed is None:
@@ -147,9 +153,9 @@ class _Replay:
             words = self._round(number, one.proposed, roster, words)
             excluded = tuple(sorted(one.excluded.items()))
             rounds.append(RoundAudit(number, roster, excluded, one.proposed.next_root, one.final))
-            self.progress("rounds", len(rounds), len(told))
-        blobs = self._every_blob()
+            self.progress("rounds", len(rounds), len(branch))
         last = rounds[-1].next_root if rounds else p.genesis
+        blobs = self._every_blob()
         return Audit(self.task, p, self.layout, tuple(rounds), last, blobs, self.ledger.head())
 
     def _layout(self) -> Layout:
@@ -182,9 +188,23 @@ class _Replay:
                     told[number].excluded[member] = Reason(reason)
                 case protocol.Proposed(round=number):
                     told[number].proposed = event
+                case protocol.Refuted(round=number):
+                    told[number].proposed = None
                 case protocol.Finalised(round=number):
                     told[number].final = True
         return told
+
+    def _branch(self, told: Mapping[int, _Told]) -> list[int]:
+        """Rounds from genesis to the newest that build on nothing refuted; the others never came to count."""
+        task = self.ledger.task(self.task)
+        number = task.pending or task.head
+        found: list[int] = []
+        while number > 0:
+            if number not in told:
+                raise Finding(Place(number), "the ledger's state names it, and no event opened it.")
+            found.append(number)
+            number = self.ledger.round(self.task, number).parent
+        return found[::-1]
 
     def _roster(self, number: int, told: _Told) -> tuple[Entry, ...]:
         p = self.parameters
@@ -213,62 +233,24 @@ class _Replay:
     def _batch(self, number: int, told: _Told) -> Iterator[tuple[bytes, Entry]]:
         if told.batch is None:
             return
+        adopted = told.proposed is not None and told.proposed.adopted
         root, count = told.batch
         place = Place(number)
         try:
-            data = self.store.get(root, Kind.DOCUMENT, ENTRY_BYTES, count * ENTRY_BYTES).tobytes()
-        except (BlobUnavailable, InvalidBlob, RootMismatch) as error:
+            batch = read_batch(self.store, root)
+        except (BlobUnavailable, InvalidBlob, InvalidParameter, RootMismatch) as error:
+            if not adopted:
+                return
             raise Finding(place, f"its batch of commitments: {error}") from error
         self.seen.add(root)
-        entries = []
-        for start in range(0, len(data), ENTRY_BYTES):
-            raw = data[start : start + ENTRY_BYTES]
-            entries.append(Entry(raw[:20], int.from_bytes(raw[20:24], "big"), raw[24:]))
-        if [entry_bytes(e.member, e.weight, e.root) for e in sort_roster(entries)] != [
-            data[k : k + ENTRY_BYTES] for k in range(0, len(data), ENTRY_BYTES)
-        ]:
-            raise Finding(place, "its batch of commitments is not sorted by member.")
-        self._signatures(number, entries)
-        for entry in entries:
-            yield entry.member, entry
-
-    def _signatures(self, number: int, entries: list[Entry]) -> None:
-        """Find the document that signs this batch: nothing on the ledger names it, its content shows it is the one."""
-        wanted = len(entries) * SIGNATURE_BYTES
-        last: Finding | None = None
-        for root in self.store.roots():
-            try:
-                header = self.store.header(root)
-                if header.kind != Kind.DOCUMENT or header.count != wanted:
-                    continue
-                data = self.store.get(root, Kind.DOCUMENT).tobytes()
-                self._check_signatures(number, entries, data)
-            except Finding as finding:
-                last = finding
-            except TallystickError:
-                continue
-            else:
-                self.seen.add(root)
-                return
-        raise last or Finding(Place(number), "the signatures of its batch are not in the store.")
-
-    def _check_signatures(self, number: int, entries: list[Entry], data: bytes) -> None:
-        for position, entry in enumerate(entries):
-            message = typed_data(
-                self.ledger.chain_id, self.ledger.contract, self.task, number,
-                entry.member, entry.root, entry.weight,
-            )  # fmt: skip
-            signature = data[position * SIGNATURE_BYTES : (position + 1) * SIGNATURE_BYTES]
-            try:
-                signer = Account.recover_message(
-                    encode_typed_data(full_message=message), signature=signature
-                )
-            except (
-                Exception
-            ):  # The library raises half a dozen kinds for bytes that are no signature.
-                signer = "0x"
-            if bytes.fromhex(signer[2:]) != entry.member:
-                raise Finding(Place(number, entry.member), "did not sign its entry in the batch.")
+        p = self.parameters
+        flaw = find_flaw(self.ledger, self.task, number, batch, self.members, p.max_weight)
+        if len(batch.roster) != count:
+            flaw = f"it has {len(batch.roster)} entries where the ledger says {count}"
+        if flaw is None and adopted:
+            yield from ((entry.member, entry) for entry in batch.roster)
+        elif adopted:
+            raise Finding(place, f"its batch of commitments: {flaw}.")
 
     def _round(
         self, number: int, proposed: protocol.Proposed, roster: tuple[Entry, ...], base: Words

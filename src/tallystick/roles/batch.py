@@ -2,39 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 from .. import merkle
-from ..aggregation import Entry, sort_roster
-from ..commitment import ENTRY_BYTES, entry_bytes
-from ..errors import InvalidParameter
+from ..aggregation import sort_roster
+from ..commitment import ENTRY_BYTES, SIGNED_ENTRY_BYTES, entry_bytes
+from ..errors import InvalidParameter, TallystickError
 from ..ledger import Ledger
-from ..protocol import Committed, Excluded, Reason
+from ..ledger.author import commitment_author
+from ..protocol import Admitted, Committed, Excluded, Reason
 from ..store import Kind, Store
+from ..sumtree import Entry
 from .outcome import Closed, Exclusion
 
 
 @dataclass(frozen=True)
 class Position:
-    """An entry in a batch, with what shows that it is there."""
+    """An entry in a batch with its member's signature (65 bytes), and what shows that it is there."""
 
     entry: Entry
+    signature: bytes
     index: int
     path: tuple[bytes, ...]
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Entries in ascending order of member."""
+    """Entries in ascending order of member, and the signature of each."""
 
     roster: tuple[Entry, ...]
+    signatures: tuple[bytes, ...]
 
     @property
     def data(self) -> bytes:
-        """The entries' bytes, 56 each."""
-        return b"".join(entry_bytes(e.member, e.weight, e.root) for e in self.roster)
+        """The signed entries' bytes, 121 each."""
+        return b"".join(
+            entry_bytes(e.member, e.weight, e.root) + signature
+            for e, signature in zip(self.roster, self.signatures, strict=True)
+        )
 
     @cached_property
     def root(self) -> bytes:
@@ -46,56 +54,106 @@ class Batch:
         """Each member's position."""
         leaves = self._leaves
         return {
-            entry.member: Position(entry, index, merkle.path(leaves, index))
+            entry.member: Position(entry, self.signatures[index], index, merkle.path(leaves, index))
             for index, entry in enumerate(self.roster)
         }
 
     @cached_property
     def _leaves(self) -> list[bytes]:
-        return merkle.leaf_hashes(self.data, ENTRY_BYTES)
+        return merkle.leaf_hashes(self.data, SIGNED_ENTRY_BYTES)
 
 
-def make_batch(entries: Iterable[Entry]) -> Batch:
-    """A batch of entries in any order."""
-    return Batch(sort_roster(entries))
+@dataclass(frozen=True)
+class Roster:
+    """Entries that count in a round, members excluded from it, the batch that can be answered for, or why none can."""
+
+    entries: tuple[Entry, ...]
+    excluded: Mapping[bytes, Reason]
+    batch: Batch | None
+    flaw: str | None
+
+
+def make_batch(signed: Mapping[Entry, bytes]) -> Batch:
+    """A batch of entries and their signatures, in any order."""
+    roster = sort_roster(signed)
+    return Batch(roster, tuple(signed[entry] for entry in roster))
 
 
 def write_batch(store: Store, batch: Batch) -> None:
     """Keep a batch's entries: one entry is one leaf, so the blob's name is the batch's root."""
-    store.put(Kind.DOCUMENT, batch.data, ENTRY_BYTES)
+    store.put(Kind.DOCUMENT, batch.data, SIGNED_ENTRY_BYTES)
 
 
 def read_batch(store: Store, root: bytes) -> Batch:
     """The batch of that root. Raises as `Store.get`, and `InvalidParameter` for a document that is no batch."""
-    data = store.get(root, Kind.DOCUMENT, ENTRY_BYTES).tobytes()
-    if len(data) % ENTRY_BYTES:
+    data = store.get(root, Kind.DOCUMENT, SIGNED_ENTRY_BYTES).tobytes()
+    if len(data) % SIGNED_ENTRY_BYTES:
         raise InvalidParameter(f"document {root.hex()} is no list of entries. Fetch it again.")
-    rows = (data[i : i + ENTRY_BYTES] for i in range(0, len(data), ENTRY_BYTES))
-    return Batch(tuple(Entry(r[:20], int.from_bytes(r[20:24], "big"), r[24:]) for r in rows))
+    rows = [data[i : i + SIGNED_ENTRY_BYTES] for i in range(0, len(data), SIGNED_ENTRY_BYTES)]
+    roster = (Entry(r[:20], int.from_bytes(r[20:24], "big"), r[24:ENTRY_BYTES]) for r in rows)
+    return Batch(tuple(roster), tuple(row[ENTRY_BYTES:] for row in rows))
+
+
+def find_flaw(ledger: Ledger, task: bytes, number: int, batch: Batch, members: Container[bytes], max_weight: int) -> str | None:
+    """Why nobody should answer for a batch, or None: it is sorted, and members signed all of it for this round."""
+    for earlier, later in pairwise(batch.roster):
+        if earlier.member >= later.member:
+            return f"0x{later.member.hex()} is out of order"
+    for entry, signature in zip(batch.roster, batch.signatures, strict=True):
+        if entry.member not in members:
+            return f"0x{entry.member.hex()} is not a member"
+        if not 1 <= entry.weight <= max_weight:
+            return f"0x{entry.member.hex()} has a weight of {entry.weight}, outside 1..{max_weight}"
+        author = commitment_author(
+            ledger.chain_id, ledger.contract, task, number, entry, signature
+        )
+        if author != entry.member:
+            return f"0x{entry.member.hex()} did not sign its entry"
+    return None
+
+
+def roster(ledger: Ledger, store: Store, task: bytes, number: int) -> Roster:
+    """Who counts in a round: direct commitments, and those of the batch if it is in the store and without flaw, less the excluded."""
+    current = ledger.round(task, number)
+    members: set[bytes] = set()
+    direct: dict[bytes, Entry] = {}
+    excluded: dict[bytes, Reason] = {}
+    for _, event in ledger.events(task, None):
+        if isinstance(event, Admitted):
+            members.add(event.member)
+        elif isinstance(event, Committed) and event.round == number:
+            direct[event.member] = Entry(event.member, event.weight, event.root)
+        elif isinstance(event, Excluded) and event.round == number:
+            excluded[event.member] = Reason(event.reason)
+    batch, flaw = None, None
+    if current.batch_count:
+        try:
+            found = read_batch(store, current.batch_root)
+            most = ledger.task(task).parameters.max_weight
+            flaw = find_flaw(ledger, task, number, found, members, most)
+        except TallystickError as error:
+            flaw = str(error)
+        else:
+            batch = found if flaw is None else None
+    entries = {entry.member: entry for entry in batch.roster} if batch else {}
+    counted = (e for e in (entries | direct).values() if e.member not in excluded)
+    return Roster(sort_roster(counted), excluded, batch, flaw)
 
 
 def recall(ledger: Ledger, store: Store, task: bytes, number: int) -> Closed:
     """What a proposed round came to, as far as the ledger and the store tell."""
     current = ledger.round(task, number)
-    roster: dict[bytes, Entry] = {}
-    batch_root = b""
-    if current.batch_count:
-        batch_root = current.batch_root
-        roster = {entry.member: entry for entry in read_batch(store, batch_root).roster}
-    exclusions = []
-    for _, event in ledger.events(task, None):
-        if isinstance(event, Committed) and event.round == number:
-            roster[event.member] = Entry(event.member, event.weight, event.root)
-        elif isinstance(event, Excluded) and event.round == number:
-            exclusions.append(Exclusion(event.member, None, Reason(event.reason), "", True))
-    gone = {each.member for each in exclusions}
-    entries = sort_roster(entry for entry in roster.values() if entry.member not in gone)
+    found = roster(ledger, store, task, number)
+    exclusions = tuple(
+        Exclusion(member, None, reason, "", True) for member, reason in found.excluded.items()
+    )
     return Closed(
         number,
         current.parent,
-        entries,
-        tuple(exclusions),
+        current.height,
+        found.entries,
+        exclusions,
         current.sum_root,
         current.next_root,
-        batch_root,
+        current.batch_root if current.adopted else b"",
     )

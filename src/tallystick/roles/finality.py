@@ -32,10 +32,12 @@ def finalise_due(ledger: Ledger, signer: Signer, task: bytes) -> list[Receipt]:
 
 
 def settle(ledger: Ledger, signer: Signer, task: bytes, last: int | None = None) -> list[Receipt]:
-    """Wait for the windows of all rounds up to `last` (default: all) and finalise them."""
+    """Wait for the windows of all rounds up to `last` (default: all) and finalise them; stops at one refuted meanwhile."""
     receipts = []
     for number, proposal in unfinished(ledger, task):
         if last is None or number <= last:
             ledger.wait(proposal.final_at)
+            if ledger.round(task, number).attempt != proposal.attempt:
+                break
             receipts += ledger.send(signer, Finalise(task, number))
     return receipts

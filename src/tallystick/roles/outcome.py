@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..aggregation import Entry
 from ..protocol import Reason
+from ..sumtree import Entry
 
 
 class Rejected(Exception):
@@ -37,10 +37,10 @@ class Closed:
 
     number: int
     parent: int
+    height: int
     entries: tuple[Entry, ...]
     exclusions: tuple[Exclusion, ...]
     sum_root: bytes
     next_root: bytes
     batch_root: bytes = b""
-    signatures: bytes = b""
-    """Root of the document of EIP-712 signatures (65 bytes each, in the batch's order); empty without a batch."""
+    """Of the batch that the proposal adopted; empty without one."""

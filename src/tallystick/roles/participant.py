@@ -9,7 +9,7 @@ from typing import cast
 import numpy as np
 
 from .. import merkle
-from ..aggregation import Entry
+from ..sumtree import Entry
 from ..commitment import entry_bytes
 from ..encoding import Arrays, Layout, Words, as_bytes, update_of
 from ..errors import InvalidWeight, Mismatch, ModelMismatch, NotMember, Refused, RoundNotOpen
@@ -113,11 +113,17 @@ class Participant:
         return self._receipt(place, root, weight, node, commitment=signed)
 
     def release(
-        self, round: int, entry: Entry, index: int, path: Sequence[bytes], node: int
+        self,
+        round: int,
+        entry: Entry,
+        signature: bytes,
+        index: int,
+        path: Sequence[bytes],
+        node: int,
     ) -> tuple[Receipt, Words]:
-        """The update of a batched commitment, once the ledger holds the batch with this entry in it."""
+        """The update of a batched commitment, once the ledger holds the batch with this entry and its signature in it."""
         batch = self.ledger.round(self.task, round)
-        leaf = merkle.leaf_hash(entry_bytes(self.member, entry.weight, entry.root))
+        leaf = merkle.leaf_hash(entry_bytes(self.member, entry.weight, entry.root) + signature)
         if entry.member != self.member or not merkle.is_included(
             batch.batch_root, leaf, index, batch.batch_count, path
         ):

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
-from eth_account import Account
-from eth_account.messages import encode_defunct, encode_typed_data
+from eth_account.messages import encode_defunct
 
 from ..commitment import commitment_digest, typed_data
 from ..encoding import Words
 from ..ledger import Signer, address_of
+from ..ledger.author import commitment_author, recovered
+from ..sumtree import Entry
 from .outcome import Rejected
 
 REPLY_TAG = sha256(b"tallystick/reply/1").digest()
@@ -89,10 +90,10 @@ def sign_reply(signer: Signer, place: Place, root: bytes, weight: int, node: int
     return bytes(signer.sign_message(encode_defunct(digest)).signature)
 
 
-def reply_author(receipt: Receipt, place: Place, node: int) -> bytes | None:
-    """The account that signed a receipt for `node`, or None if the signature is no signature."""
+def reply_author(receipt: Receipt, place: Place, node: int) -> bytes:
+    """The account that signed a receipt for `node`; zeros if the signature is no signature."""
     digest = reply_digest(place, receipt.member, receipt.root, receipt.weight, node)
-    return _recovered(encode_defunct(digest), receipt.signature)
+    return recovered(encode_defunct(digest), receipt.signature)
 
 
 def sign_commitment(signer: Signer, place: Place, root: bytes, weight: int) -> bytes:
@@ -101,15 +102,10 @@ def sign_commitment(signer: Signer, place: Place, root: bytes, weight: int) -> b
     return bytes(signer.sign_typed_data(full_message=data).signature)
 
 
-def commitment_author(receipt: Receipt, place: Place) -> bytes | None:
-    """The account that signed a batched commitment, or None if the signature is no signature."""
-    data = place.typed_data(receipt.member, receipt.root, receipt.weight)
-    return _recovered(encode_typed_data(full_message=data), receipt.commitment)
-
-
-def _recovered(message: Any, signature: bytes) -> bytes | None:
-    try:
-        address: str = Account.recover_message(message, signature=signature)
-    except Exception:  # The library raises half a dozen kinds for bytes that are no signature.
-        return None
-    return bytes.fromhex(address[2:])
+def signed_by_member(receipt: Receipt, place: Place) -> bool:
+    """Whether a batched commitment is signed by the member that it names."""
+    entry = Entry(receipt.member, receipt.weight, receipt.root)
+    found = commitment_author(
+        place.chain_id, place.contract, place.task, place.round, entry, receipt.commitment
+    )
+    return found == receipt.member

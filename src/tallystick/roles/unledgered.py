@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ..aggregation import MAX_TOTAL_WEIGHT, Entry, next_model
+from ..aggregation import MAX_TOTAL_WEIGHT, next_model
 from ..encoding import Words
 from ..errors import InvalidParameter
 from ..protocol import Reason
+from ..sumtree import Entry
 from .outcome import Closed, Exclusion, Rejected
 from .receipt import Reply
 
@@ -17,7 +18,7 @@ class Unledgered:
     """Sums updates as they come; takes every sender's word. The same bits as with a ledger, and no receipts."""
 
     def __init__(self) -> None:
-        self.number = 0
+        self.number = self.height = 0
         self.words: Words = np.zeros(0, np.int32)
         self.gas: dict[str, int] = {}
         self._begin()
@@ -33,8 +34,11 @@ class Unledgered:
 
     def open(self) -> int:
         self._begin()
-        self.number += 1
+        self.number = self.height = self.number + 1
         return self.number
+
+    def recover(self) -> None:
+        """Nothing is refuted where nothing is claimed."""
 
     def accept(self, reply: Reply) -> Entry:
         receipt = reply.receipt
@@ -68,7 +72,7 @@ class Unledgered:
         self.words = next_model(self.words, (self._sums + total // 2) // total)
         entries = tuple(sorted(self._entries, key=lambda entry: entry.member))
         exclusions = tuple(self._exclusions)
-        return Closed(self.number, self.number - 1, entries, exclusions, b"", b"")
+        return Closed(self.number, self.number - 1, self.number, entries, exclusions, b"", b"")
 
     def finalise_due(self) -> None:
         """Nothing waits for finality."""

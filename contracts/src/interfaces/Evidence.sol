@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity ^0.8.30;
+
+/// @notice One member of a roster.
+/// @param root Merkle root of its update.
+struct Entry {
+    address member;
+    uint32 weight;
+    bytes32 root;
+}
+
+/// @notice An inner node of the sum tree.
+/// @param count Members below it.
+/// @param weight Their weight.
+/// @param vectorRoot Merkle root of their summed words.
+/// @param children Digests of its children.
+struct SumNode {
+    uint32 count;
+    uint64 weight;
+    bytes32 vectorRoot;
+    bytes32[] children;
+}
+
+/// @notice A leaf of a vector: the bytes of its words, and its audit path.
+struct Opening {
+    bytes data;
+    bytes32[] path;
+}
+
+/// @notice Roster entry `index` of a proposal, with the nodes from the top of the sum tree down to the one above it.
+struct Placed {
+    SumNode[] path;
+    uint32 index;
+    Entry entry;
+}
+
+/// @notice Entry `index` of a batch: the entry, its member's EIP-712 signature, its audit path.
+struct Signed {
+    Entry entry;
+    bytes signature;
+    uint32 index;
+    bytes32[] path;
+}
+
+/// @notice Which Merkle tree is accused of its shape.
+enum Vector {
+    Sums,
+    Update,
+    Next,
+    Batch
+}
+
+/// @notice A node of a vector's Merkle tree that should not be there.
+/// @param vector A `Vector`.
+/// @param path For sums and updates: the sum tree's nodes from the top down to the one accused, or to the one above the entry.
+/// @param index Of that node on its level, or of the entry in the roster.
+/// @param entries The entry whose update is accused.
+/// @param height Levels of the Merkle node above the leaves.
+/// @param position Number of the Merkle node on its level.
+/// @param inner Whether it hashes two digests, and not a leaf's bytes.
+/// @param data What it hashes.
+/// @param siblings Its audit path.
+struct Accused {
+    uint8 vector;
+    SumNode[] path;
+    uint32 index;
+    Entry[] entries;
+    uint8 height;
+    uint64 position;
+    bool inner;
+    bytes data;
+    bytes32[] siblings;
+}
