@@ -27,7 +27,7 @@ from ..roles.sponsor import bond, create_task
 from ..run import RunFolder
 from .engines import ENGINES
 from .engines import run as run_engine
-from .plan import HOSTILE, Plan
+from .plan import HOSTILE, Plan, role
 
 SLOTS = 4
 COMMIT_WINDOW, CHALLENGE_WINDOW = 600, 60
@@ -259,7 +259,9 @@ def summary(
     members = []
     for index in range(options.members):
         account = address_of(keys.demo(options.seed, "member", index))
-        reasons = _reasons(records, account, index)
+        kind = options.hostile.get(index)
+        signs_as = address_of(keys.demo(options.seed, role(kind), index))
+        reasons = _reasons(records, {account.hex(), signs_as.hex()})
         entry = counted.get(account)
         status = "counted" if entry is not None else "excluded" if reasons else "absent"
         members.append(
@@ -269,12 +271,14 @@ def summary(
                 "weight": entry.weight if entry else 0,
                 "status": status,
                 "reasons": reasons,
-                **({"hostile": options.hostile[index]} if index in options.hostile else {}),
+                **({"hostile": kind} if kind else {}),
+                **({"signed_as": "0x" + signs_as.hex()} if signs_as != account else {}),
             }
         )
     metrics = records[-1]["metrics"].get("evaluate", {}) if records else {}
     told = {
         "demo": options.job,
+        "title": job.title,
         "task_id": audited.task.hex(),
         "model_root": audited.model_root.hex(),
         "rounds": len(audited.rounds),
@@ -294,16 +298,12 @@ def summary(
     return told
 
 
-def _reasons(records: list[dict[str, Any]], account: bytes, index: int) -> list[str]:
-    """Why a member was left out, of each round in which it was: by account, or by node where it hid its account."""
+def _reasons(records: list[dict[str, Any]], accounts: set[str]) -> list[str]:
+    """Why whoever signs with these accounts was left out, and of how many rounds."""
     found: Counter[str] = Counter()
     for record in records:
-        for each in record.get("excluded", []):
-            if each["member"] == account.hex() or (
-                not each["member"] and each.get("index") == index
-            ):
-                found[each["reason"]] += 1
-    return [f"{reason} in {count} rounds" for reason, count in found.items()]
+        found.update({e["reason"] for e in record.get("excluded", []) if e["member"] in accounts})
+    return [f"{reason} in {count} round{'s'[: count > 1]}" for reason, count in found.items()]
 
 
 def _salt(options: Options, url: str) -> str:
