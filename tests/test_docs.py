@@ -122,6 +122,7 @@ def test_every_command_and_option_is_documented(name: str) -> None:
     section = sections().get(name)
     assert section is not None, f"docs/cli.md has no section on tallystick {name}"
     has = options(commands()[name])
+    assert "--json" in has
     told = set(re.findall(r"`(--[a-z-]+)", section))
     same = [other for other, text in sections().items() if text == section]
     known = set().union(*(options(commands()[other]) for other in same))
