@@ -90,7 +90,7 @@ def render(settings: dict[str, Any], rounds: list[Record]) -> str:
         f'<h2>Figures</h2><div class="grid">{"".join(_figures(result, rounds, trained))}</div>',
         f'<h2 id="members">Members</h2>{_members(result)}',
         f"<h2>Left out</h2>{left_out}" if left_out else "",
-        f"<h2>Rounds</h2>{_rounds(result['metric'], trained)}",
+        f"<h2>Rounds</h2>{_rounds(result, trained)}",
         f"<h2>Receipts</h2>{_receipts(settings)}",
         '<h2>What this shows</h2><div class="grid">'
         f"{_card('Guaranteed', _list(GUARANTEED))}{_card('Not guaranteed', _list(NOT_GUARANTEED))}</div>",
@@ -248,7 +248,8 @@ def _left_out(result: dict[str, Any], rounds: list[Record]) -> str:
     return note + _table("Left out", names, rows)
 
 
-def _rounds(metric: str, rounds: list[Record]) -> str:
+def _rounds(result: dict[str, Any], rounds: list[Record]) -> str:
+    shown = tuple(dict.fromkeys((result["metric"], "loss")))
     rows = []
     for record in rounds:
         scores = record["metrics"].get("evaluate", {})
@@ -256,18 +257,14 @@ def _rounds(metric: str, rounds: list[Record]) -> str:
             (
                 str(record["round"]),
                 str(len(record["members"])),
-                str(len({each["member"] for each in record.get("excluded", []) if each["member"]})),
-                *(
-                    f"{scores[n]:.4f}" if n in scores else ""
-                    for n in dict.fromkeys((metric, "loss"))
-                ),
+                str(len(result["members"]) - len(record["members"])),
+                *(f"{scores[name]:.4f}" if name in scores else "" for name in shown),
                 f"{sum(record.get('gas', {}).values()):,}",
                 f"{record.get('seconds', {}).get('total', 0):.2f}",
                 _code(record["model_root"]),
             )
         )
-    names = ("round", "counted", "left out", *dict.fromkeys((metric, "loss")))
-    names += ("gas", "seconds", "model root")
+    names = ("round", "counted", "left out", *shown, "gas", "seconds", "model root")
     return _table("Rounds", names, rows, numbers=range(len(names) - 1))
 
 

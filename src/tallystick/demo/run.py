@@ -18,7 +18,7 @@ from .. import keys, ledger, run, store
 from ..aggregation import MAX_TOTAL_WEIGHT
 from ..blob import HEADER_BYTES
 from ..demo import get
-from ..errors import InvalidParameter
+from ..errors import InvalidParameter, TallystickError
 from ..flower.settings import close_ledgers, ledger_at
 from ..ledger import Ledger, address_of
 from ..roles import auditor, finality
@@ -30,6 +30,8 @@ from .engines import run as run_engine
 from .plan import HOSTILE, Plan, role
 
 SLOTS = 4
+MAX_SEED = 2**32 - 1
+"""What every library here takes."""
 COMMIT_WINDOW, CHALLENGE_WINDOW = 600, 60
 """Seconds on a virtual clock, which jumps."""
 REAL_COMMIT_WINDOW, REAL_CHALLENGE_WINDOW = 20, 2
@@ -60,6 +62,12 @@ def start(options: Options, folder: Path, progress: Progress) -> dict[str, Any]:
     made = run.create(
         folder, **(vars(options) | {"hostile": {str(k): v for k, v in options.hostile.items()}})
     )
+    try:
+        ledger_at(made.ledger_url())
+    except TallystickError:
+        # Without a ledger nothing has begun, and the folder is free for the next try.
+        made.discard()
+        raise
     return resume(made, progress)
 
 
@@ -135,8 +143,10 @@ def _check(options: Options) -> None:
             f"{options.ledger!r} is in memory, and a run folder keeps its ledger. "
             "Give it a file, as in embedded:ledger.sqlite."
         )
-    if options.members < 1 or options.rounds < 1 or options.seed < 0 or options.threads < 1:
-        raise InvalidParameter("members, rounds and threads start at 1, seeds at 0.")
+    if options.members < 1 or options.rounds < 1 or options.threads < 1:
+        raise InvalidParameter("members, rounds and threads start at 1.")
+    if not 0 <= options.seed <= MAX_SEED:
+        raise InvalidParameter(f"the seed is {options.seed}. Use one from 0 to {MAX_SEED}.")
     if len(options.hostile) >= options.members:
         raise InvalidParameter("every member is hostile: nothing is left to learn from.")
     for member, kind in options.hostile.items():
@@ -149,6 +159,11 @@ def _check(options: Options) -> None:
 
 def _options(folder: RunFolder) -> Options:
     found = folder.read()
+    lacking = sorted(set(Options.__dataclass_fields__) - set(found))
+    if lacking:
+        raise InvalidParameter(
+            f"{folder.path / run.SETTINGS} lacks {', '.join(lacking)}, so the run cannot be carried on. Start it again."
+        )
     hostile = {int(index): kind for index, kind in found["hostile"].items()}
     names = Options.__dataclass_fields__
     return Options(**({name: found[name] for name in names} | {"hostile": hostile}))
@@ -168,7 +183,7 @@ def _run(
     members = [keys.demo(options.seed, "member", k) for k in range(options.members)]
     gas: Counter[str] = Counter()
 
-    progress("setup", {"members": options.members})
+    progress("setup", {"members": options.members, "rounds": options.rounds})
     if "task_id" not in folder.read():
         # The salt is written before the task is created, so that a killed set-up finds its own task again.
         salt = str(folder.read().get("salt") or _salt(options, url))
