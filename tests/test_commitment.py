@@ -95,7 +95,8 @@ def test_a_task_id_changes_with_every_parameter(name: str) -> None:
     """No parameter of a task can be changed under the same id."""
     value = getattr(PARAMETERS, name)
     other = value + 1 if isinstance(value, int) else bytes([value[0] ^ 1]) + value[1:]
-    changed = replace(PARAMETERS, **{name: other})
+    values: dict[str, Any] = {name: other}
+    changed = replace(PARAMETERS, **values)
     place = (BOUND["chain_id"], BOUND["contract"])
     assert commitment.task_digest(*place, changed) != commitment.task_digest(*place, PARAMETERS)
 
