@@ -8,24 +8,24 @@ Each run is the demo itself: Flower in this process, every update committed on a
 from __future__ import annotations
 
 import argparse
-import json
-import platform
 import statistics
 import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tallystick import demo
 from tallystick.aggregation import next_model, weighted_mean
 from tallystick.demo import run as demo_run
 from tallystick.encoding import dequantise, layout_of, quantise, update_of
 
+from .record import Figure, conditions, read, save
+
 SCALE = 24
 Metrics = dict[str, float]
 Run = Callable[[str, int, int, int, str], Metrics]
-RESULTS = Path(__file__).parent / "results"
 
 
 @dataclass(frozen=True)
@@ -97,6 +97,7 @@ def measure(job: str, seeds: list[int], partition: str, run: Run) -> list[dict[s
     outcomes = [run(job, it.members, it.rounds, seed, partition) for seed in seeds]
     seconds = (time.perf_counter() - started) / len(seeds)
     rows: list[dict[str, object]] = []
+    measured = conditions()
     for target in TARGETS[job]:
         values = [outcome[target.metric] for outcome in outcomes]
         median = statistics.median(values)
@@ -113,22 +114,17 @@ def measure(job: str, seeds: list[int], partition: str, run: Run) -> list[dict[s
                 "met": target.is_met(median),
                 "reference": target.reference,
                 "seconds_per_run": round(seconds, 2),
+                "measured": measured,
             }
         )
     return rows
 
 
 def table(rows: list[dict[str, object]]) -> str:
-    """The rows as a Markdown page."""
+    """The rows as a Markdown table."""
     lines = [
-        "# Headline results",
-        "",
-        "Whole demo runs (Flower in process, every update committed on an embedded EVM, audited at the end), scored on",
-        f"data that no member trained on. {platform.machine()}, Python {platform.python_version()}. "
-        "Written by `python -m benchmarks.headline`.",
-        "",
-        "| job | members | rounds | metric | median | each seed | target | met | stands beside | s per run |",
-        "|---|---:|---:|---|---:|---|---:|---|---|---:|",
+        "| job | members | rounds | metric | median | each seed | target | met | stands beside | s per run | measured |",
+        "|---|---:|---:|---|---:|---|---:|---|---|---:|---|",
     ]
     for row in rows:
         seeds = row["seeds"]
@@ -136,9 +132,26 @@ def table(rows: list[dict[str, object]]) -> str:
         each = ", ".join(f"{seed}: {value:.4f}" for seed, value in seeds.items())
         lines.append(
             f"| {row['job']} | {row['members']} | {row['rounds']} | {row['metric']} | {row['median']:.4f} | {each} "
-            f"| {row['target']} | {'yes' if row['met'] else 'NO'} | {row['reference']} | {row['seconds_per_run']} |"
+            f"| {row['target']} | {'yes' if row['met'] else 'NO'} | {row['reference']} | {row['seconds_per_run']} | {when(row)} |"
         )
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines)
+
+
+def when(row: dict[str, Any]) -> str:
+    """When a row was measured: those of jobs not asked for are kept from an earlier run, which the last line is not about."""
+    return str(row.get("measured", {}).get("date", "earlier; conditions not recorded"))
+
+
+def figure(row: dict[str, Any]) -> Figure:
+    """A row's line in the index."""
+    target = next(each for each in TARGETS[row["job"]] if each.metric == row["metric"])
+    sign = "≥" if target.at_least is not None else "≤"
+    what = f"{row['job']}, held-out {row['metric']}, median of {len(row['seeds'])} seeds"
+    if not row.get("measured"):
+        what += " (kept from an earlier run; conditions not recorded)"
+    elif any(row["measured"][key] != now for key, now in conditions().items()):
+        what += f" (kept from {row['measured']['date']})"
+    return Figure(what, f"{row['median']:.4f}", f"{sign} {row['target']}", row["met"])
 
 
 def main() -> int:
@@ -149,23 +162,32 @@ def main() -> int:
     parser.add_argument("--partition", default="iid")
     parser.add_argument("--integers", action="store_true", help="without Flower, ledger and store")
     parser.add_argument("--dry", action="store_true", help="print only, write nothing")
+    parser.add_argument("--quick", action="store_true", help="the first seed only")
     chosen = parser.parse_args()
-    kept = RESULTS / "headline.json"
-    before = json.loads(kept.read_text()) if kept.exists() else []
-    rows = []
+    seeds = chosen.seeds[:1] if chosen.quick else chosen.seeds
+    before = read("headline").get("rows", [])
+    rows: list[dict[str, Any]] = []
     for job in TARGETS:
         if chosen.jobs and job not in chosen.jobs:
             rows += [row for row in before if row["job"] == job]
         else:
             way = run_integers if chosen.integers else run
-            rows += measure(job, chosen.seeds, chosen.partition, way)
-    page = table(rows)
-    if not (chosen.dry or chosen.integers):
-        RESULTS.mkdir(parents=True, exist_ok=True)
-        kept.write_text(json.dumps(rows, indent=1) + "\n")
-        (RESULTS / "headline.md").write_text(page)
-    print(page)
-    return 0 if all(row["met"] for row in rows) else 1
+            rows += measure(job, seeds, chosen.partition, way)
+    if chosen.dry or chosen.integers:
+        print(table(rows))
+        return 0 if all(row["met"] for row in rows) else 1
+    about = (
+        "Whole demo runs (Flower in process, every update committed on an embedded EVM, audited at the end), scored on "
+        "data that no member trained on. The last line tells of the jobs measured in the last run"
+        + (
+            f" ({', '.join(chosen.jobs)}); the others' rows are kept from earlier ones."
+            if chosen.jobs
+            else ": all of them."
+        )
+    )
+    quick = any(len(row["seeds"]) == 1 for row in rows)
+    figures = [figure(row) for row in rows]
+    return int(not save("headline", "Headline results", about, table(rows), rows, figures, quick))
 
 
 if __name__ == "__main__":

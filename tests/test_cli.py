@@ -89,7 +89,10 @@ def test_keys_new_and_show(tmp_path: Path) -> None:
         ),
         (["audit", "--ledger", "hashchain:", "--store", "file:x", "--task", "xyz"], "no task id"),
         (["keys", "show", "/no/such/key"], "cannot read"),
-        (["inspect", "/no/such.blob"], "not named by a root"),
+        (["inspect", "/no/such.blob"], "there is no file"),
+        (["inspect", __file__], "not named by a root"),
+        (["task", "show", "00" * 32, "--ledger", "embedded:/no/such.sqlite"], "there is no ledger"),
+        (["demo", "--seed", str(2**32)], "Use one from 0"),
         (["frobnicate"], "No such command"),
         (["demo", "--frobnicate"], "No such option"),
     ],
@@ -126,6 +129,14 @@ def test_a_used_folder_is_not_overwritten(finished_run: Path) -> None:
     done = tallystick("demo", "--run-dir", finished_run)
     assert done.returncode == 2
     assert "--resume" in done.stderr
+
+
+def test_a_demo_without_a_ledger_leaves_its_folder_free(tmp_path: Path) -> None:
+    """A demo that finds no ledger has begun nothing, so the same folder serves the next try."""
+    done = tallystick("demo", "--ledger", "nowhere", "--run-dir", tmp_path / "run")
+    assert done.returncode == 2
+    assert "no ledger answers" in done.stderr
+    assert not list((tmp_path / "run").iterdir())
 
 
 def test_hostile_member_is_named(tmp_path: Path) -> None:

@@ -21,6 +21,8 @@ interface Vm {
     function parseJsonBytes(string calldata json, string calldata key) external pure returns (bytes memory);
     function parseJsonAddress(string calldata json, string calldata key) external pure returns (address);
     function keyExistsJson(string calldata json, string calldata key) external view returns (bool);
+    function parseJsonString(string calldata json, string calldata key) external pure returns (string memory);
+    function etch(address where, bytes calldata code) external;
     function toString(uint256 value) external pure returns (string memory);
     function lastCallGas() external view returns (Gas memory gas);
 

@@ -18,13 +18,13 @@ echo "-- format"; "$forge" fmt --check
 echo "-- build"; "$forge" build --quiet
 if [ "${1:-}" = write ]; then
   "$python" tools/artifacts.py
-  "$forge" snapshot --quiet --no-match-contract Invariants
+  "$forge" snapshot --quiet --no-match-contract "Invariants|Vectors"
   exit 0
 fi
 echo "-- shipped artifact"; "$python" tools/artifacts.py --check
 echo "-- tests (profile ${FOUNDRY_PROFILE:-default})"; "$forge" test --summary | grep -E "^(Ran|Suite|\[FAIL|\[PASS|\|)" | grep -vE "Crowd|Selector"
-echo "-- gas snapshot"; FOUNDRY_PROFILE=default "$forge" snapshot --check --quiet --no-match-contract Invariants && echo "as recorded in .gas-snapshot"
-echo "-- coverage"; FOUNDRY_PROFILE=default "$forge" coverage --ir-minimum --no-match-contract "Gas|Invariants" --report summary --report lcov 2>/dev/null | grep -E '^\| (File|src)' ; "$python" tools/coverage.py 95
+echo "-- gas snapshot"; FOUNDRY_PROFILE=default "$forge" snapshot --check --quiet --no-match-contract "Invariants|Vectors" && echo "as recorded in .gas-snapshot"
+echo "-- coverage"; FOUNDRY_PROFILE=default "$forge" coverage --ir-minimum --no-match-contract "Gas|Invariants|Vectors" --report summary --report lcov 2>/dev/null | grep -E '^\| (File|src)' ; "$python" tools/coverage.py 95
 if [ "${FOUNDRY_PROFILE:-default}" = ci ]; then
   # Its own environment: slither wants an older web3 than the package.
   echo "-- slither"

@@ -9,16 +9,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
-from . import __version__, keys, ledger, store
+from . import __version__, keys, ledger, store, terminal
 from .blob import Kind
 from .errors import InvalidParameter, TallystickError
 
-out = Console()
-err = Console(stderr=True)
 app = typer.Typer(
     help="Federated learning with receipts.", no_args_is_help=True, add_completion=False,
     pretty_exceptions_enable=False,
@@ -78,7 +73,7 @@ def demo(
     from .demo import run as demos
     from .run import RunFolder
 
-    with _Told(quiet=as_json) as told:
+    with terminal.Told(quiet=as_json) as told:
         if resume is not None:
             folder = RunFolder(resume)
             result = demos.resume(folder, told)
@@ -104,7 +99,9 @@ def demo(
     if as_json:
         _print_json(result)
     else:
-        _show_demo(result, page)
+        terminal.show_demo(result, page)
+    if tamper and not result["tamper"]["found"]:
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -122,7 +119,7 @@ def audit(
     from .roles import auditor
     from .run import RunFolder
 
-    with _Told(quiet=as_json) as told:
+    with terminal.Told(quiet=as_json) as told:
 
         def progress(what: str, done: int, of: int) -> None:
             told("audit", {what: done, "of": of})
@@ -130,7 +127,7 @@ def audit(
         if run_dir is not None and not (ledger_url or store_url or task):
             found = audit_run(RunFolder(run_dir), progress)
         elif ledger_url and store_url and task and run_dir is None:
-            chain = ledger.open(ledger_url)
+            chain = _existing(ledger_url)
             try:
                 found = auditor.audit(chain, store.open(store_url), _task_id(task), None, progress)
             finally:
@@ -151,7 +148,7 @@ def audit(
     if as_json:
         _print_json(result)
     else:
-        _show(result, "audit")
+        terminal.show(result, "audit")
 
 
 @keys_app.command("new")
@@ -165,7 +162,7 @@ def keys_new(
             typer.prompt("passphrase", hide_input=True, confirmation_prompt=True, err=True)
         )
     account = keys.new(path, passphrase)
-    _result({"address": account.address, "keystore": str(path)}, as_json, "key")
+    _result({"address": account.address.lower(), "keystore": str(path)}, as_json, "key")
 
 
 @keys_app.command("show")
@@ -182,8 +179,9 @@ def deploy(ledger_url: LedgerUrl, as_json: Json = False) -> None:
     from .ledger.ethereum import EthereumLedger
     from .ledger.networks import record_contract, resolve
 
+    key = keys.from_environment()
     chain = EthereumLedger(resolve(ledger_url), deployed=False)
-    contract = chain.deploy(keys.from_environment())
+    contract = chain.deploy(key)
     recorded = record_contract(chain.chain_id, contract)
     found = {
         "contract": "0x" + contract.hex(),
@@ -235,7 +233,7 @@ def task_show(
     as_json: Json = False,
 ) -> None:
     """Show a task's parameters and progress."""
-    _result(_task(ledger.open(ledger_url), _task_id(task)), as_json, "task")
+    _result(_task(_existing(ledger_url), _task_id(task)), as_json, "task")
 
 
 @app.command()
@@ -255,9 +253,9 @@ def status(
         ledger_url, task = RunFolder(run_dir).ledger_url(), settings.get("task_id")
     if not ledger_url or not task:
         raise InvalidParameter("give a run folder with a task, or --ledger and --task.")
-    chain, found = ledger.open(ledger_url), _task_id(task)
+    found, chain = _task_id(task), _existing(ledger_url)
     view = chain.task(found)
-    rows = []
+    rows: list[dict[str, Any]] = []
     for number in range(1, view.opened + 1):
         one = chain.round(found, number)
         rows.append(
@@ -271,24 +269,13 @@ def status(
         "now": chain.now(),
         "members": view.members,
         "head": view.head,
+        "of": view.parameters.rounds,
         "rounds": rows,
     }
     if as_json:
         _print_json(result)
         return
-    table = Table(
-        title=f"task {task[:16]}…: {view.members} members, round {view.head} of {view.parameters.rounds}"
-    )
-    for column in ("round", "phase", "count", "excluded", "final_at", "model_root"):
-        table.add_column(column)
-    for row in rows:
-        table.add_row(
-            *(
-                str(value) if key != "model_root" else f"{str(value)[:16]}…"
-                for key, value in row.items()
-            )
-        )
-    out.print(table)
+    terminal.show_status(result)
 
 
 @app.command()
@@ -296,14 +283,14 @@ def inspect(
     blob: Annotated[Path, typer.Argument(help="A .blob file of a store.")], as_json: Json = False
 ) -> None:
     """Say what a blob is, and re-hash it."""
+    if not blob.is_file():
+        raise InvalidParameter(f"there is no file {blob}. Give a .blob file of a store.")
     try:
         root = bytes.fromhex(blob.stem)
     except ValueError:
-        raise InvalidParameter(
-            f"{blob.name} is not named by a root, as a store's files are."
-        ) from None
-    if not blob.is_file():
-        raise InvalidParameter(f"there is no file {blob}.")
+        root = b""
+    if len(root) != 32:
+        raise InvalidParameter(f"{blob.name} is not named by a root, as a store's files are.")
     kept = store.open(str(blob.parent.parent))
     header = kept.header(root)
     words = kept.get(root, header.kind)
@@ -329,92 +316,10 @@ def version(as_json: Json = False) -> None:
     _result({"version": __version__}, as_json, "tallystick")
 
 
-class _Told:
-    """Progress on stderr: a bar of rounds, a line per round, nothing with --json."""
-
-    def __init__(self, quiet: bool) -> None:
-        self._bar = Progress(
-            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
-            console=err, disable=quiet, transient=True,
-        )  # fmt: skip
-        self._quiet = quiet
-        self._tasks: dict[str, Any] = {}
-
-    def __enter__(self) -> _Told:
-        self._bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
-
-    def __call__(self, phase: str, told: dict[str, Any]) -> None:
-        if self._quiet:
-            return
-        if phase == "audit":
-            (what, done), (_, of) = list(told.items())[:2]
-            name = f"audit: {what}"
-            if name not in self._tasks:
-                self._tasks[name] = self._bar.add_task(name, total=of)
-            self._bar.update(self._tasks[name], completed=done, total=of)
-        elif phase == "round":
-            metrics = told["metrics"].get("evaluate", {})
-            figures = "  ".join(f"{name} {value:.4f}" for name, value in metrics.items())
-            left_out = len(told.get("excluded", []))
-            people = f"{len(told['members'])} members" if "members" in told else "before training"
-            said = f"round {told['round']:>3}  {people}  {figures}"
-            err.print(
-                said + (f"  [yellow]{left_out} left out[/yellow]" if left_out else ""),
-                highlight=False,
-            )
-        elif phase == "setup":
-            err.print(
-                f"setting up: a ledger, a task, {told['members']} members with keys",
-                highlight=False,
-            )
-        elif phase == "finality":
-            err.print("waiting for the challenge windows, then auditing", highlight=False)
-
-
-def _show_demo(result: dict[str, Any], page: Path) -> None:
-    table = Table(
-        title=f"{result['demo']}: {result['rounds']} rounds among {len(result['members'])} members"
-    )
-    for column in ("member", "weight", "status", "reason"):
-        table.add_column(column)
-    for member in result["members"]:
-        table.add_row(
-            member["address"],
-            str(member["weight"] or ""),
-            member["status"],
-            "; ".join(member["reasons"]),
-        )
-    out.print(table)
-    value = result["metrics"].get(result["metric"])
-    headline = f"{result['metric']} {value:.4f}" if value is not None else "no metrics"
-    out.print(
-        f"held-out {headline}, loss {result['metrics'].get('loss', float('nan')):.4f}",
-        highlight=False,
-    )
-    out.print(f"task  {result['task_id']}\nmodel {result['model_root']}", highlight=False)
-    out.print(f"gas   {result['gas']['total']:,} in all", highlight=False)
-    if "tamper" in result:
-        told = result["tamper"]
-        out.print(
-            f"tampered with one weight of member {told['flipped']['member']} in round {told['flipped']['round']}:"
-        )
-        out.print(f"[red]  {told['finding'] or 'NOT FOUND'}[/red]", highlight=False, soft_wrap=True)
-    out.print(
-        f"audit [green]{result['audit']}[/green]: {result['blobs']} blobs and every round recomputed, "
-        f"{result['seconds']['total']:.1f} s in all",
-        highlight=False,
-    )
-    out.print(f"report {page}", highlight=False, soft_wrap=True)
-
-
 def _task(chain: ledger.Ledger, task: bytes) -> dict[str, Any]:
     view = chain.task(task)
     shown = {
-        name: value.hex() if isinstance(value, bytes) else value
+        name: "0x" * (len(value) == 20) + value.hex() if isinstance(value, bytes) else value
         for name, value in vars(view.parameters).items()
     }
     return {
@@ -424,6 +329,15 @@ def _task(chain: ledger.Ledger, task: bytes) -> dict[str, Any]:
         "head": view.head,
         **shown,
     }
+
+
+def _existing(url: str) -> ledger.Ledger:
+    """Open a ledger to read it. Opening a journal that is not there would make an empty one."""
+    scheme, _, rest = url.partition(":")
+    path = rest.partition("?")[0]
+    if scheme in ("embedded", "hashchain") and path and not Path(path).is_file():
+        raise InvalidParameter(f"there is no ledger {path}. Check the path.")
+    return ledger.open(url)
 
 
 def _hostile(texts: list[str]) -> dict[int, str]:
@@ -460,14 +374,7 @@ def _result(found: dict[str, Any], as_json: bool, title: str) -> None:
     if as_json:
         _print_json(found)
     else:
-        _show(found, title)
-
-
-def _show(found: dict[str, Any], title: str) -> None:
-    table = Table(title=title, show_header=False)
-    for name, value in found.items():
-        table.add_row(name, json.dumps(value) if isinstance(value, dict) else str(value))
-    out.print(table)
+        terminal.show(found, title)
 
 
 def _print_json(found: dict[str, Any]) -> None:
@@ -486,6 +393,9 @@ def main() -> None:
         _fail("stopped. A demo carries on with tallystick demo --resume RUN_DIR.", 2)
     except Exception as error:
         if hasattr(error, "format_message"):
+            # A bare group shows its help, and has nothing to add.
+            if not error.format_message():
+                sys.exit(2)
             _fail(error.format_message(), 2)
         if "TALLYSTICK_DEBUG" in os.environ:
             raise
@@ -493,11 +403,7 @@ def main() -> None:
 
 
 def _fail(said: object, code: int) -> None:
-    err.print(f"[bold red]error[/bold red] {_escape(str(said))}", highlight=False, soft_wrap=True)
+    terminal.show_error(str(said))
     if "--json" in sys.argv:
         _print_json({"error": str(said), "exit": code})
     sys.exit(code)
-
-
-def _escape(text: str) -> str:
-    return text.replace("[", "\\[")

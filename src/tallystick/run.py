@@ -57,12 +57,22 @@ class RunFolder:
         except (OSError, ValueError) as error:
             raise InvalidParameter(f"cannot read {self.path / SETTINGS}: {error}.") from None
         if not isinstance(found, dict) or found.get("version") != VERSION:
-            raise InvalidParameter(f"{self.path / SETTINGS} is of another version of Tallystick.")
+            raise InvalidParameter(
+                f"{self.path / SETTINGS} is of another version of Tallystick. Use that version, or run it again."
+            )
+        if not isinstance(found.get("ledger"), str):
+            raise InvalidParameter(
+                f"{self.path / SETTINGS} names no ledger: it was changed. Restore it, or run it again."
+            )
         return found
 
     def update(self, **changes: Any) -> None:
         """Change some of run.json, atomically."""
         _write(self.path / SETTINGS, json.dumps(self.read() | changes, indent=1) + "\n")
+
+    def discard(self) -> None:
+        """Take back a folder in which nothing has begun: it is empty again."""
+        (self.path / SETTINGS).unlink(missing_ok=True)
 
     def rounds(self) -> list[dict[str, Any]]:
         """Records of the rounds, the last one of each number, in order; a torn last line is dropped."""
@@ -94,11 +104,13 @@ class RunFolder:
 
 def create(path: Path, **settings: Any) -> RunFolder:
     """Make a run folder. Raises `InvalidParameter` if the folder holds something already."""
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+    if (path / SETTINGS).exists():
         raise InvalidParameter(
-            f"{path} exists and is not empty. Choose another --run-dir, or continue it with --resume {path}."
+            f"{path} holds a run already. Choose another --run-dir, or continue it with --resume {path}."
         )
     try:
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise InvalidParameter(f"{path} is no empty folder. Choose another --run-dir.")
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise _full(path, error) from error

@@ -25,7 +25,7 @@ from ..flower.messages import FETCH, RECORD, TRAIN, Order, receipt_record, words
 from ..ledger import Ledger, Signer, address_of
 from ..protocol import Commit
 from ..roles.receipt import Place, Receipt, sign_commitment, sign_reply
-from .plan import PlanOf
+from .plan import PlanOf, role
 
 WEIGHT = 100
 LATE = ("wrong_root", "wrong_keys", "nan", "withhold")
@@ -42,8 +42,7 @@ def mod(plan_of: PlanOf) -> Mod:
         order = Order.read(message.content) if message.has_content() else None
         if kind is None or order is None or order.step not in (TRAIN, FETCH):
             return call_next(message, context)
-        role = "stranger" if kind == "unknown_member" else "member"
-        signer = keys.demo(plan.seed, role, index)
+        signer = keys.demo(plan.seed, role(kind), index)
         return _cheat(kind, message, order, signer, flower.ledger_at(plan.ledger))
 
     return cheat

@@ -55,6 +55,8 @@ def _needs(module: str) -> Any:
 @lru_cache(maxsize=1)
 def _images() -> tuple[Shard, Shard]:
     """Train and test: x uint8[n, 28, 28], y uint8[n]."""
+    for module in ("numcodecs", "torch"):
+        _needs(module)  # Said before the download.
     try:
         with zipfile.ZipFile(io.BytesIO(data.load(data.MNIST))) as archive:
             train, test = (

@@ -22,6 +22,11 @@ HOSTILE = (
 """Kinds of cheating members; `demo.hostile` says what each does."""
 
 
+def role(kind: str | None) -> str:
+    """Under which role of demo keys a member signs: one that the sponsor never admitted, if that is how it cheats."""
+    return "stranger" if kind == "unknown_member" else "member"
+
+
 @dataclass(frozen=True)
 class Plan:
     """A demo run. `ledger` is a URL or "off", `task` its hex id, `recorded` the last round already told of.

@@ -18,7 +18,7 @@ from .. import keys, ledger, run, store
 from ..aggregation import MAX_TOTAL_WEIGHT
 from ..blob import HEADER_BYTES
 from ..demo import get
-from ..errors import InvalidParameter
+from ..errors import InvalidParameter, TallystickError
 from ..flower.settings import close_ledgers, ledger_at
 from ..ledger import Ledger, address_of
 from ..roles import auditor, finality
@@ -27,9 +27,11 @@ from ..roles.sponsor import bond, create_task
 from ..run import RunFolder
 from .engines import ENGINES
 from .engines import run as run_engine
-from .plan import HOSTILE, Plan
+from .plan import HOSTILE, Plan, role
 
 SLOTS = 4
+MAX_SEED = 2**32 - 1
+"""What every library here takes."""
 COMMIT_WINDOW, CHALLENGE_WINDOW = 600, 60
 """Seconds on a virtual clock, which jumps."""
 REAL_COMMIT_WINDOW, REAL_CHALLENGE_WINDOW = 20, 2
@@ -60,6 +62,12 @@ def start(options: Options, folder: Path, progress: Progress) -> dict[str, Any]:
     made = run.create(
         folder, **(vars(options) | {"hostile": {str(k): v for k, v in options.hostile.items()}})
     )
+    try:
+        ledger_at(made.ledger_url())
+    except TallystickError:
+        # Without a ledger nothing has begun, and the folder is free for the next try.
+        made.discard()
+        raise
     return resume(made, progress)
 
 
@@ -135,8 +143,10 @@ def _check(options: Options) -> None:
             f"{options.ledger!r} is in memory, and a run folder keeps its ledger. "
             "Give it a file, as in embedded:ledger.sqlite."
         )
-    if options.members < 1 or options.rounds < 1 or options.seed < 0 or options.threads < 1:
-        raise InvalidParameter("members, rounds and threads start at 1, seeds at 0.")
+    if options.members < 1 or options.rounds < 1 or options.threads < 1:
+        raise InvalidParameter("members, rounds and threads start at 1.")
+    if not 0 <= options.seed <= MAX_SEED:
+        raise InvalidParameter(f"the seed is {options.seed}. Use one from 0 to {MAX_SEED}.")
     if len(options.hostile) >= options.members:
         raise InvalidParameter("every member is hostile: nothing is left to learn from.")
     for member, kind in options.hostile.items():
@@ -149,6 +159,11 @@ def _check(options: Options) -> None:
 
 def _options(folder: RunFolder) -> Options:
     found = folder.read()
+    lacking = sorted(set(Options.__dataclass_fields__) - set(found))
+    if lacking:
+        raise InvalidParameter(
+            f"{folder.path / run.SETTINGS} lacks {', '.join(lacking)}, so the run cannot be carried on. Start it again."
+        )
     hostile = {int(index): kind for index, kind in found["hostile"].items()}
     names = Options.__dataclass_fields__
     return Options(**({name: found[name] for name in names} | {"hostile": hostile}))
@@ -168,7 +183,7 @@ def _run(
     members = [keys.demo(options.seed, "member", k) for k in range(options.members)]
     gas: Counter[str] = Counter()
 
-    progress("setup", {"members": options.members})
+    progress("setup", {"members": options.members, "rounds": options.rounds})
     if "task_id" not in folder.read():
         # The salt is written before the task is created, so that a killed set-up finds its own task again.
         salt = str(folder.read().get("salt") or _salt(options, url))
@@ -259,7 +274,9 @@ def summary(
     members = []
     for index in range(options.members):
         account = address_of(keys.demo(options.seed, "member", index))
-        reasons = _reasons(records, account, index)
+        kind = options.hostile.get(index)
+        signs_as = address_of(keys.demo(options.seed, role(kind), index))
+        reasons = _reasons(records, {account.hex(), signs_as.hex()})
         entry = counted.get(account)
         status = "counted" if entry is not None else "excluded" if reasons else "absent"
         members.append(
@@ -269,12 +286,14 @@ def summary(
                 "weight": entry.weight if entry else 0,
                 "status": status,
                 "reasons": reasons,
-                **({"hostile": options.hostile[index]} if index in options.hostile else {}),
+                **({"hostile": kind} if kind else {}),
+                **({"signed_as": "0x" + signs_as.hex()} if signs_as != account else {}),
             }
         )
     metrics = records[-1]["metrics"].get("evaluate", {}) if records else {}
     told = {
         "demo": options.job,
+        "title": job.title,
         "task_id": audited.task.hex(),
         "model_root": audited.model_root.hex(),
         "rounds": len(audited.rounds),
@@ -294,16 +313,12 @@ def summary(
     return told
 
 
-def _reasons(records: list[dict[str, Any]], account: bytes, index: int) -> list[str]:
-    """Why a member was left out, of each round in which it was: by account, or by node where it hid its account."""
+def _reasons(records: list[dict[str, Any]], accounts: set[str]) -> list[str]:
+    """Why whoever signs with these accounts was left out, and of how many rounds."""
     found: Counter[str] = Counter()
     for record in records:
-        for each in record.get("excluded", []):
-            if each["member"] == account.hex() or (
-                not each["member"] and each.get("index") == index
-            ):
-                found[each["reason"]] += 1
-    return [f"{reason} in {count} rounds" for reason, count in found.items()]
+        found.update({e["reason"] for e in record.get("excluded", []) if e["member"] in accounts})
+    return [f"{reason} in {count} round{'s'[: count > 1]}" for reason, count in found.items()]
 
 
 def _salt(options: Options, url: str) -> str:
