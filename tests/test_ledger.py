@@ -47,7 +47,7 @@ def create(chain: Ledger, salt: int = 0) -> bytes:
     parameters = Parameters(
         sponsor=address_of(SPONSOR), layout=b"\x01" * 32, genesis=b"\x02" * 32, dimension=10, scale=24,
         leaf_words=256, fan_in=4, rule=0, rounds=99, quorum=1, max_weight=1000, max_members=3, slots=4,
-        commit_window=100, challenge_window=50, bond=MIN_BOND, salt=salt.to_bytes(32, "big"),
+        commit_window=100, challenge_window=50, bond=MIN_BOND, bounty=50, salt=salt.to_bytes(32, "big"),
     )  # fmt: skip
     (created,) = chain.send(SPONSOR, CreateTask(parameters))[0].events
     assert isinstance(created, TaskCreated)

@@ -15,6 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_sta
 from tallystick import errors, keys, ledger, merkle, protocol
 from tallystick.commitment import entry_bytes
 from tallystick.ledger import address_of
+from tallystick.ledger.author import commitment_author
 from tallystick.ledger.ethereum import EthereumLedger
 from tallystick.protocol import (
     MIN_BOND,
@@ -57,7 +58,7 @@ class Specification:
     """protocol.py with a clock that ticks once per call."""
 
     def __init__(self) -> None:
-        self.state = State(1, b"\x01" * 20)
+        self.state = State(1, b"\x01" * 20, commitment_author)
         self.time = 0
 
     def now(self) -> int:
@@ -104,7 +105,7 @@ class Sameness(RuleBasedStateMachine):
         self.parameters = Parameters(
             sponsor=address_of(SPONSOR), layout=ROOTS[1], genesis=ROOTS[2], dimension=10, scale=24,
             leaf_words=256, fan_in=4, rule=0, rounds=4, quorum=2, max_weight=100, max_members=3, slots=2,
-            commit_window=WINDOW, challenge_window=CHALLENGE, bond=MIN_BOND, salt=salt,
+            commit_window=WINDOW, challenge_window=CHALLENGE, bond=MIN_BOND, bounty=50, salt=salt,
         )  # fmt: skip
         self.tasks = []
         for chain in self.chains:

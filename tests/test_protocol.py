@@ -12,6 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from tallystick import errors, merkle, protocol
 from tallystick.commitment import commitment_digest, entry_bytes
+from tallystick.ledger.author import commitment_author
 from tallystick.protocol import (
     Admit,
     Balance,
@@ -54,13 +55,14 @@ PARAMETERS = Parameters(
     commit_window=100,
     challenge_window=50,
     bond=BOND,
+    bounty=50,
     salt=bytes(32),
 )
 
 
 def begin(members: tuple[bytes, ...] = MEMBERS) -> tuple[State, TaskId]:
     """A ledger with one task, its members, and two bonded aggregators, at time 0."""
-    state = State(31337, b"\xc0" * 20)
+    state = State(31337, b"\xc0" * 20, commitment_author)
     (created,) = process(state, CreateTask(PARAMETERS), SPONSOR, 0)
     assert isinstance(created, TaskCreated)
     process(state, Admit(created.task, members), SPONSOR, 0)
@@ -248,7 +250,7 @@ def test_a_round_without_quorum_is_given_another_window() -> None:
 )
 def test_unsafe_parameters_are_refused_by_name(change: dict[str, Any], named: str) -> None:
     """A task that could overflow, divide by nothing or be had for free is never created."""
-    state = State(1, bytes(20))
+    state = State(1, bytes(20), commitment_author)
     with pytest.raises(errors.InvalidTask) as caught:
         process(state, CreateTask(replace(PARAMETERS, **change)), SPONSOR, 0)
     assert caught.value.arguments == (named,)

@@ -102,21 +102,21 @@ def combine(
     ordered = [vectors[entry.member] for entry in roster]
     weights = [entry.weight for entry in roster]
 
-    levels_of = widths(len(roster), fan_in)
+    width_of = widths(len(roster), fan_in)
     step = max(1, BLOCK // leaf_words) * leaf_words
     starts = range(0, size, step)
     hashes: list[list[list[list[bytes]]]] = [
-        [[[] for _ in starts] for _ in range(width)] for width in widths
+        [[[] for _ in starts] for _ in range(width)] for width in width_of
     ]
     next_hashes: list[list[bytes]] = [[] for _ in starts]
     next_words = np.empty(size, np.int32)
-    scratch = _Scratch(len(widths), min(step, size))
+    scratch = _Scratch(len(width_of), min(step, size))
 
     def one(number: int) -> None:
         start, stop = starts[number], min(starts[number] + step, size)
         levels, product = scratch.levels[:, : stop - start], scratch.product[: stop - start]
         # Depth first: a sum is hashed and added to its parent's while it is still in the processor's cache.
-        for node in range(widths[0]):
+        for node in range(width_of[0]):
             first = node * fan_in
             group = slice(first, first + fan_in)
             _weighted_sum(ordered[group], weights[group], start, stop, levels[0], product)
@@ -124,13 +124,13 @@ def combine(
             for level, sums in enumerate(levels):
                 leaves = merkle.leaf_hashes(as_bytes(sums), 8 * leaf_words)
                 hashes[level][place][number] = leaves
-                if level + 1 == len(widths):
+                if level + 1 == len(width_of):
                     break
                 if place % fan_in:
                     levels[level + 1] += sums
                 else:
                     levels[level + 1] = sums
-                if place % fan_in + 1 < fan_in and place + 1 < widths[level]:
+                if place % fan_in + 1 < fan_in and place + 1 < width_of[level]:
                     break
                 place //= fan_in
         block = next_model(base[start:stop], _divide(levels[-1], total))

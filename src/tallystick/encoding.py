@@ -115,7 +115,7 @@ def layout_of(arrays: Arrays) -> Layout:
 
 def default_leaf_words(size: int) -> int:
     """Words per leaf that suit a model of `size` words: small leaves for cheap challenges, larger for fast hashing."""
-    return 256 if size <= 1 << 22 else 1024
+    return 64 if size <= 1 << 22 else 1024
 
 
 def as_bytes(words: NDArray[np.int32] | NDArray[np.int64]) -> memoryview:

@@ -757,9 +757,7 @@ def process_exclude(state: State, call: Exclude, sender: Address, now: int) -> t
     else:
         if (call.round, call.member) in task.batch_excluded:
             raise errors.AlreadyExcluded(call.member)
-        entry = merkle.leaf_hash(
-            entry_bytes(call.member, call.weight, call.root) + call.signature
-        )
+        entry = merkle.leaf_hash(entry_bytes(call.member, call.weight, call.root) + call.signature)
         if call.member not in task.members or not merkle.is_included(
             current.batch_root, entry, call.index, current.batch_count, call.path
         ):
@@ -891,7 +889,14 @@ def is_false(state: State, call: Refutation) -> tuple[bool, Fault]:
     match call:
         case RefuteSum():
             return fraud.is_wrong_sum(
-                claim, call.path, call.index, call.word, call.total, call.nodes, call.entries, call.parts
+                claim,
+                call.path,
+                call.index,
+                call.word,
+                call.total,
+                call.nodes,
+                call.entries,
+                call.parts,
             ), Fault.SUM
         case RefuteNext():
             return fraud.is_wrong_next(
@@ -970,9 +975,7 @@ def compute_commitment(state: State, task: TaskId, number: int, entry: Entry) ->
     )[:DIGEST_BYTES]
 
 
-def process_refute(
-    state: State, call: Refutation, sender: Address, now: int
-) -> tuple[Event, ...]:
+def process_refute(state: State, call: Refutation, sender: Address, now: int) -> tuple[Event, ...]:
     """A false proposal is struck out in one call: the liar's bond is gone, and the round awaits another proposal.
 
     Its commitments are what they were: nobody can join late, save whom a false count would have locked out. Whatever was opened

@@ -18,13 +18,13 @@ from flwr.app import Array, ArrayRecord, Context, Message, MetricRecord, RecordD
 from flwr.clientapp.typing import ClientAppCallable, Mod
 
 from .. import flower, keys, merkle
-from ..sumtree import Entry
 from ..encoding import Layout, Words, as_bytes
 from ..errors import AlreadyCommitted, CommitsClosed
 from ..flower.messages import FETCH, RECORD, TRAIN, Order, receipt_record, words_record
 from ..ledger import Ledger, Signer, address_of
 from ..protocol import Commit
 from ..roles.receipt import Place, Receipt, sign_commitment, sign_reply
+from ..sumtree import Entry
 from .plan import PlanOf, role
 
 WEIGHT = 100

@@ -6,7 +6,6 @@ from flwr.app import ArrayRecord, ConfigRecord, Context, Error, Message, MetricR
 from flwr.clientapp.typing import ClientAppCallable, Mod
 from flwr.common.constant import ErrorCode
 
-from ..sumtree import Entry
 from ..encoding import Layout, Words, dequantise, update_of
 from ..errors import InvalidParameter, ModelMismatch, TallystickError
 from ..ledger import Ledger, Signer
@@ -14,6 +13,7 @@ from ..roles.outcome import Rejected
 from ..roles.participant import Participant
 from ..roles.receipt import Receipt
 from ..store import Store
+from ..sumtree import Entry
 from .messages import (
     EVALUATE,
     FETCH,

@@ -313,9 +313,7 @@ class Verifiable(Strategy):
         seconds["batch"] = seconds.get("batch", 0.0) + time.perf_counter() - mark
         fetches = [
             Message(
-                RecordDict(
-                    {RECORD: order.fetching(position).record()}
-                ),
+                RecordDict({RECORD: order.fetching(position).record()}),
                 dst_node_id=self._node_of[member],
                 message_type=MessageType.TRAIN,
             )

@@ -137,8 +137,8 @@ def decode_call(data: bytes, value: int) -> Call:
 
 def _build(kind: Any, value: Any) -> Any:
     """A value of a type hint from plain tuples: dataclasses and tuples of them, however nested."""
-    if is_dataclass(kind):
-        return kind(*map(_build, _hints(kind), value))  # type: ignore[operator]
+    if isinstance(kind, type) and is_dataclass(kind):
+        return kind(*map(_build, _hints(kind), value))
     if get_origin(kind) is tuple:
         return tuple(_build(get_args(kind)[0], each) for each in value)
     return value

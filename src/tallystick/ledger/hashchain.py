@@ -122,7 +122,11 @@ class HashchainLedger:
     def _forget(self) -> None:
         """A call was executed and its row not written: replay the journal when next asked."""
         self._head = Head(0, sha256(TAG + bytes([self.difficulty])).digest())
-        self._state, self._time, self._events = State(CHAIN_ID, self.contract, commitment_author), 0, []
+        self._state, self._time, self._events = (
+            State(CHAIN_ID, self.contract, commitment_author),
+            0,
+            [],
+        )
 
     def _catch_up(self) -> None:
         for row in self._journal.rows(self._head.number):

@@ -415,7 +415,9 @@ class Aggregator:
     def _exclude(self) -> None:
         """Exclude on the ledger whoever committed to this round and is not accepted, each once."""
         self._sync()
-        positions = {member: Position(entry, 0, ()) for member, entry in self._committed.items()}
+        positions = {
+            member: Position(entry, b"", 0, ()) for member, entry in self._committed.items()
+        }
         for member, position in ({**self._batch.positions, **positions}).items():
             if self._accepted.get(member, position.entry) != position.entry:
                 # Its direct commitment came after its update, which was of the batch; the direct one counts.

@@ -94,7 +94,14 @@ def read_batch(store: Store, root: bytes) -> Batch:
     return Batch(tuple(roster), tuple(row[ENTRY_BYTES:] for row in rows))
 
 
-def find_flaw(ledger: Ledger, task: bytes, number: int, batch: Batch, members: Container[bytes], max_weight: int) -> str | None:
+def find_flaw(
+    ledger: Ledger,
+    task: bytes,
+    number: int,
+    batch: Batch,
+    members: Container[bytes],
+    max_weight: int,
+) -> str | None:
     """Why nobody should answer for a batch, or None: it is sorted, and members signed all of it for this round."""
     for earlier, later in pairwise(batch.roster):
         if earlier.member >= later.member:
@@ -104,9 +111,7 @@ def find_flaw(ledger: Ledger, task: bytes, number: int, batch: Batch, members: C
             return f"0x{entry.member.hex()} is not a member"
         if not 1 <= entry.weight <= max_weight:
             return f"0x{entry.member.hex()} has a weight of {entry.weight}, outside 1..{max_weight}"
-        author = commitment_author(
-            ledger.chain_id, ledger.contract, task, number, entry, signature
-        )
+        author = commitment_author(ledger.chain_id, ledger.contract, task, number, entry, signature)
         if author != entry.member:
             return f"0x{entry.member.hex()} did not sign its entry"
     return None

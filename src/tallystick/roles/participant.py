@@ -9,13 +9,13 @@ from typing import cast
 import numpy as np
 
 from .. import merkle
-from ..sumtree import Entry
 from ..commitment import entry_bytes
 from ..encoding import Arrays, Layout, Words, as_bytes, update_of
 from ..errors import InvalidWeight, Mismatch, ModelMismatch, NotMember, Refused, RoundNotOpen
 from ..ledger import Ledger, Signer, address_of
 from ..protocol import DIGEST_BYTES, Commit, Committed, Parameters, Phase
 from ..store import Kind, Store
+from ..sumtree import Entry
 from .receipt import Place, Receipt, sign_commitment, sign_reply
 
 

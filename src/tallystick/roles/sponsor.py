@@ -15,6 +15,8 @@ from ..store import Kind, Store
 
 BOND = 10**16
 """0.01 ether a proposal."""
+BOUNTY = 50
+"""Percent of a refuted proposal's bond that goes to the challenger."""
 
 
 def create_task(
@@ -35,6 +37,7 @@ def create_task(
     commit_window: int = 3600,
     challenge_window: int = 600,
     bond: int = BOND,
+    bounty: int = BOUNTY,
     salt: bytes | None = None,
 ) -> bytes:
     """Put the initial model and its layout in the store, create the task on the ledger and admit the members.
@@ -65,6 +68,7 @@ def create_task(
         commit_window=commit_window,
         challenge_window=challenge_window,
         bond=bond,
+        bounty=bounty,
         salt=secrets.token_bytes(32) if salt is None else salt,
     )
     task = task_digest(ledger.chain_id, ledger.contract, parameters)
