@@ -226,7 +226,7 @@ the sum tree and forms the next model with its root. flwr averages records of fl
 temporaries fit the processor's cache, so it is shown with one tensor and with {tensors}. Medians of {len(mine["each"])}, each a process of its own,
 in turn; ratios are medians of the ratios turn by turn. Memory is above that after the imports; resident counts mapped files too, which
 are page cache and reclaimable. The fan-in decides how many partial sums are hashed (4: 35 vectors of int64 for 100 members, 8: 16),
-and so most of our time. Load average {load:.1f} at the start: with other work on the machine, threads gain nothing."""
+and so most of our time. Load average {load:.1f} at the start; seconds of processor over seconds is how many cores the threads really had."""
     figures = [
         Figure(f"{mine['name']}: time over flwr's, {each}", f"{ratio:.2f}", "< 1", ratio < 1)
         for each, ratio in zip(("1 tensor", f"{tensors} tensors"), mine["ratios"], strict=True)
