@@ -37,11 +37,10 @@ from benchmarks.record import Figure, save
 from tallystick import store
 from tallystick.aggregation import Entry, combine
 from tallystick.blob import HEADER_BYTES
-from tallystick.encoding import default_leaf_words
+from tallystick.encoding import default_fan_in, default_leaf_words
 from tallystick.store import Kind
 
 MEMBERS, SIZE, TENSORS, SCALE = 100, 10_000_000, 10, 24
-FAN_IN = 4
 MEMORY_TARGET = 0.5e9
 Case = dict[str, Any]
 
@@ -157,12 +156,14 @@ def cases(options: argparse.Namespace) -> list[Case]:
     """Flower twice, then ours in several settings; the first of ours is what the targets are about."""
     threads = options.threads
     size = {"size": options.size}
+    usual = default_fan_in(options.size)
+    other = 12 - usual
     return [
         {"name": "flwr, 1 tensor", "tensors": 1, **size},
         {"name": f"flwr, {options.tensors} tensors", "tensors": options.tensors, **size},
-        {"name": f"ours, fan-in {FAN_IN}, {threads} threads", "fan_in": FAN_IN, "threads": threads, **size},
-        {"name": f"ours, fan-in {FAN_IN}, 1 thread", "fan_in": FAN_IN, "threads": 1, **size},
-        {"name": f"ours, fan-in 8, {threads} threads", "fan_in": 8, "threads": threads, **size},
+        {"name": f"ours, fan-in {usual}, {threads} threads", "fan_in": usual, "threads": threads, **size},
+        {"name": f"ours, fan-in {usual}, 1 thread", "fan_in": usual, "threads": 1, **size},
+        {"name": f"ours, fan-in {other}, {threads} threads", "fan_in": other, "threads": threads, **size},
     ]  # fmt: skip
 
 
