@@ -16,6 +16,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from benchmarks import table
+from benchmarks.record import Figure, save
 from tallystick import merkle
 from tallystick.encoding import as_bytes, default_leaf_words, layout_of, quantise
 
@@ -68,10 +69,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--size", type=int, default=SIZE)
     parser.add_argument("--repetitions", type=int, default=7)
-    parser.add_argument("--dry", action="store_true", help="print only, write nothing")
+    parser.add_argument("--quick", action="store_true", help="3 repetitions")
     options = parser.parse_args()
     one_core()
-    rows = measure(options.size, options.repetitions)
+    rows = measure(options.size, 3 if options.quick else options.repetitions)
     medians = {name: statistics.median(row[name] for row in rows) for name in rows[0]}
     rates = {name: 4 * options.size / seconds / 1e9 for name, seconds in medians.items()}
     phases = ("quantise", "leaf hashes", "root", "commit")
@@ -79,22 +80,14 @@ def main() -> int:
         (f"**{name}**" if name == "commit" else name, f"{medians[name] * 1000:.1f}", f"{rates[name]:.2f}", f"{rates[f'{name}, cpu']:.2f}")
         for name in phases
     ]  # fmt: skip
-    met = rates["commit"] >= TARGET
-    page = f"""# Commit
-
-What a member does to {options.size:,} float32 before it can commit, on one core. Medians of {options.repetitions}.
-{table.machine()}; SHA-256 of one long buffer: {raw_hash_rate(options.size):.2f} GB/s.
-Written by `python -m benchmarks.commit`.
-
-{table.markdown(("phase", "ms", "GB/s", "GB/s of processor time"), lines)}
-
-Target: at least {TARGET} GB/s in all: {"met" if met else "NOT met"}.
-"""
-    if not options.dry:
-        data = {"size": options.size, "repetitions": rows, "median_seconds": medians, "gb_per_second": rates, "target": TARGET, "met": met, "machine": table.machine()}  # fmt: skip
-        table.keep("commit", page, data)
-    print(page)
-    return int(not met)
+    about = (
+        f"What a member does to {options.size:,} float32 before it can commit, on one core. Medians of {len(rows)}. "
+        f"SHA-256 of one long buffer, the bound: {raw_hash_rate(options.size):.2f} GB/s."
+    )
+    found = rates["commit"]
+    figure = Figure("commit of 10M float32 on one core", f"{found:.2f} GB/s", f">= {TARGET} GB/s", found >= TARGET)  # fmt: skip
+    page = table.markdown(("phase", "ms", "GB/s", "GB/s of processor time"), lines)
+    return int(not save("commit", "Commit", about, page, rows, [figure], options.quick))
 
 
 if __name__ == "__main__":

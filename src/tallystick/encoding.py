@@ -118,6 +118,11 @@ def default_leaf_words(size: int) -> int:
     return 64 if size <= 1 << 22 else 1024
 
 
+def default_fan_in(size: int) -> int:
+    """Children per node of the sum tree that suit a model of `size` words: few for cheap challenges, more for fewer sums to hash."""
+    return 4 if size <= 1 << 22 else 8
+
+
 def as_bytes(words: NDArray[np.int32] | NDArray[np.int64]) -> memoryview:
     """Little-endian bytes of a vector, without a copy on a little-endian machine."""
     ordered = np.ascontiguousarray(words, words.dtype.newbyteorder("<"))

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from .. import protocol
 from ..blob import DOCUMENT_LEAF
 from ..commitment import task_digest
-from ..encoding import Arrays, default_leaf_words, layout_of, quantise
+from ..encoding import Arrays, default_fan_in, default_leaf_words, layout_of, quantise
 from ..errors import UnknownTask
 from ..ledger import Ledger, Signer, address_of
 from ..store import Kind, Store
@@ -29,7 +29,7 @@ def create_task(
     rounds: int,
     scale: int = 24,
     leaf_words: int | None = None,
-    fan_in: int = 4,
+    fan_in: int | None = None,
     quorum: int = 1,
     max_members: int | None = None,
     max_weight: int | None = None,
@@ -58,7 +58,7 @@ def create_task(
         dimension=layout.size,
         scale=scale,
         leaf_words=leaf,
-        fan_in=fan_in,
+        fan_in=fan_in or default_fan_in(layout.size),
         rule=protocol.Rule.MEAN,
         rounds=rounds,
         quorum=quorum,
