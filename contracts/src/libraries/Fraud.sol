@@ -127,7 +127,7 @@ library Fraud {
     function isUnordered(Claim memory c, Placed calldata left, Placed calldata right) internal pure returns (bool) {
         _checkPlaced(c, left);
         _checkPlaced(c, right);
-        if (right.index != uint256(left.index) + 1) revert InvalidProof("neighbours");
+        _checkNeighbours(left.index, right.index);
         return left.entry.member >= right.entry.member;
     }
 
@@ -136,12 +136,9 @@ library Fraud {
         for (uint256 i; i < near.length; ++i) {
             _checkPlaced(c, near[i]);
         }
-        if (near.length == 2) {
-            if (near[1].index != uint256(near[0].index) + 1) revert InvalidProof("neighbours");
-            return near[0].entry.member < member && member < near[1].entry.member;
-        }
-        if (near.length != 1) revert InvalidProof("neighbours");
-        return _isBeyond(member, near[0].entry.member, near[0].index, c.count);
+        Placed calldata last = near[_last(near.length)];
+        return
+            _isBetween(member, near[0].entry.member, near[0].index, last.entry.member, last.index, near.length, c.count);
     }
 
     /// @notice Whether a batch holds no such entry, by the member's other entry or its two neighbours there (one at either end).
@@ -153,14 +150,13 @@ library Fraud {
         for (uint256 i; i < near.length; ++i) {
             checkSigned(c, near[i]);
         }
-        address member = entry.member;
-        if (near.length == 2) {
-            if (near[1].index != uint256(near[0].index) + 1) revert InvalidProof("neighbours");
-            return near[0].entry.member < member && member < near[1].entry.member;
-        }
-        if (near.length != 1) revert InvalidProof("neighbours");
-        if (near[0].entry.member == member) return digest(near[0].entry) != digest(entry);
-        return _isBeyond(member, near[0].entry.member, near[0].index, c.batchCount);
+        Signed calldata last = near[_last(near.length)];
+        Entry calldata first = near[0].entry;
+        if (near.length == 1 && first.member == entry.member) return digest(first) != digest(entry);
+        return
+            _isBetween(
+                entry.member, first.member, near[0].index, last.entry.member, last.index, near.length, c.batchCount
+            );
     }
 
     /// @notice Whether two neighbours of the batch are not in ascending order.
@@ -171,7 +167,7 @@ library Fraud {
     {
         checkSigned(c, left);
         checkSigned(c, right);
-        if (right.index != uint256(left.index) + 1) revert InvalidProof("neighbours");
+        _checkNeighbours(left.index, right.index);
         return left.entry.member >= right.entry.member;
     }
 
@@ -282,9 +278,29 @@ library Fraud {
         }
     }
 
-    /// @dev Whether a member would stand before the first of `count`, or after the last.
-    function _isBeyond(address member, address only, uint256 index, uint256 count) private pure returns (bool) {
-        return (index == 0 && member < only) || (index + 1 == count && member > only);
+    function _checkNeighbours(uint256 left, uint256 right) private pure {
+        if (right != left + 1) revert InvalidProof("neighbours");
+    }
+
+    /// @dev Index of the last of one or two neighbours.
+    function _last(uint256 given) private pure returns (uint256) {
+        if (given == 0 || given > 2) revert InvalidProof("neighbours");
+        return given - 1;
+    }
+
+    /// @dev Whether one or two sorted neighbours leave no place for a member among `count`.
+    function _isBetween(
+        address member,
+        address lower,
+        uint256 left,
+        address upper,
+        uint256 right,
+        uint256 given,
+        uint256 count
+    ) private pure returns (bool) {
+        if (given == 1) return (left == 0 && member < lower) || (left + 1 == count && member > lower);
+        _checkNeighbours(left, right);
+        return lower < member && member < upper;
     }
 
     /// @dev One word, little-endian and signed, of an opened leaf of the right length.
