@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.30;
 
-import {Accused, Entry, Opening, Placed, Signed, SumNode} from "./interfaces/Evidence.sol";
+import {Accused, Claim, Entry, Opening, Placed, Signed, SumNode} from "./interfaces/Evidence.sol";
 import {Fault, ILedger, Parameters, Phase, RoundView, TaskView} from "./interfaces/ILedger.sol";
-import {Claim, Fraud} from "./libraries/Fraud.sol";
+import {Referee} from "./Referee.sol";
 import {Merkle} from "./libraries/Merkle.sol";
 import "./libraries/Errors.sol";
 
@@ -50,10 +50,6 @@ contract Ledger is ILedger {
 
     bytes32 public constant TASK_TAG = sha256("tallystick/task/1");
     bytes32 public constant COMMITMENT_TAG = sha256("tallystick/commitment/1");
-    bytes32 internal constant DOMAIN_TYPE =
-        keccak256("EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)");
-    bytes32 internal constant COMMITMENT_TYPE =
-        keccak256("Commitment(bytes32 task,uint32 round,address member,bytes32 root,uint32 weight)");
 
     uint256 internal constant MAX_TOTAL_WEIGHT = type(uint32).max;
     uint256 internal constant MAX_WINDOW = 365 days;
@@ -66,6 +62,9 @@ contract Ledger is ILedger {
 
     /// @dev Fills the slots of a new member: not zero, and of no round.
     bytes32 internal constant UNUSED = bytes32(uint256(1));
+
+    /// @dev Judges evidence; has no state.
+    Referee internal immutable REFEREE = new Referee();
 
     /* STORAGE */
 
@@ -305,104 +304,66 @@ contract Ledger is ILedger {
 
     /* CHALLENGES */
 
+    // Each hands its calldata to the referee's function of the same signature, and acts on the answer.
+
     /// @inheritdoc ILedger
     function refuteSum(
         bytes32 id,
         uint32 number,
-        SumNode[] calldata path,
-        uint32 index,
-        uint64 word,
-        Opening calldata total,
-        SumNode[] calldata nodes,
-        Entry[] calldata entries,
-        Opening[] calldata parts
+        SumNode[] calldata,
+        uint32,
+        uint64,
+        Opening calldata,
+        SumNode[] calldata,
+        Entry[] calldata,
+        Opening[] calldata
     ) external {
-        Claim memory c = _claim(id, number);
-        _refute(id, number, Fraud.isWrongSum(c, path, index, word, total, nodes, entries, parts), Fault.Sum);
+        _refute(id, number, Fault.Sum);
     }
 
     /// @inheritdoc ILedger
     function refuteNext(
         bytes32 id,
         uint32 number,
-        SumNode calldata top,
-        uint64 word,
-        Opening calldata base,
-        Opening calldata total,
-        Opening calldata following
+        SumNode calldata,
+        uint64,
+        Opening calldata,
+        Opening calldata,
+        Opening calldata
     ) external {
-        Claim memory c = _claim(id, number);
-        _refute(id, number, Fraud.isWrongNext(c, top, word, base, total, following), Fault.Next);
+        _refute(id, number, Fault.Next);
     }
 
     /// @inheritdoc ILedger
-    function refuteTree(
-        bytes32 id,
-        uint32 number,
-        SumNode[] calldata path,
-        uint32 index,
-        SumNode[] calldata nodes,
-        Entry[] calldata entries
-    ) external {
-        Claim memory c = _claim(id, number);
-        _refute(id, number, Fraud.isWrongTree(c, path, index, nodes, entries), Fault.Tree);
+    function refuteTree(bytes32 id, uint32 number, SumNode[] calldata, uint32, SumNode[] calldata, Entry[] calldata)
+        external
+    {
+        _refute(id, number, Fault.Tree);
     }
 
     /// @inheritdoc ILedger
-    function refuteVector(bytes32 id, uint32 number, Accused calldata accused) external {
-        Claim memory c = _claim(id, number);
-        _refute(id, number, Fraud.isWrongVector(c, accused), Fault.Vector);
+    function refuteVector(bytes32 id, uint32 number, Accused calldata) external {
+        _refute(id, number, Fault.Vector);
     }
 
     /// @inheritdoc ILedger
-    function refuteEntry(bytes32 id, uint32 number, Placed calldata placed, Signed[] calldata batch) external {
-        Claim memory c = _claim(id, number);
-        _refute(id, number, _isUncommitted(c, id, number, placed, batch), Fault.Entry);
+    function refuteEntry(bytes32 id, uint32 number, Placed calldata, Signed[] calldata) external {
+        _refute(id, number, Fault.Entry);
     }
 
     /// @inheritdoc ILedger
-    function refuteOrder(bytes32 id, uint32 number, Placed calldata left, Placed calldata right) external {
-        Claim memory c = _claim(id, number);
-        _refute(id, number, Fraud.isUnordered(c, left, right), Fault.Order);
+    function refuteOrder(bytes32 id, uint32 number, Placed calldata, Placed calldata) external {
+        _refute(id, number, Fault.Order);
     }
 
     /// @inheritdoc ILedger
-    function refuteOmission(
-        bytes32 id,
-        uint32 number,
-        Entry calldata entry,
-        Signed[] calldata batch,
-        Placed[] calldata neighbours
-    ) external {
-        Claim memory c = _claim(id, number);
-        bytes32 held = _slots[id][entry.member][number % _rounds[id][number].slots];
-        if (batch.length == 0) {
-            if (held != _held(number, _digest(id, number, entry.member, entry.weight, entry.root))) {
-                revert InvalidProof("commitment");
-            }
-        } else {
-            if (_roundOf(held) == number || _batchExcluded[id][number][entry.member]) {
-                revert InvalidProof("commitment");
-            }
-            if (batch.length != 1 || Fraud.digest(batch[0].entry) != Fraud.digest(entry)) revert InvalidProof("batch");
-            Fraud.checkSigned(c, batch[0]);
-        }
-        _refute(id, number, Fraud.isAbsent(c, entry.member, neighbours), Fault.Omission);
+    function refuteOmission(bytes32 id, uint32 number, Entry calldata, Signed[] calldata, Placed[] calldata) external {
+        _refute(id, number, Fault.Omission);
     }
 
     /// @inheritdoc ILedger
-    function refuteBatch(bytes32 id, uint32 number, Signed[] calldata entries) external {
-        Claim memory c = _claim(id, number);
-        bool wrong;
-        if (entries.length == 2) {
-            wrong = Fraud.isBatchUnordered(c, entries[0], entries[1]);
-        } else {
-            if (entries.length != 1) revert InvalidProof("batch");
-            Fraud.checkSigned(c, entries[0]);
-            Entry calldata entry = entries[0].entry;
-            wrong = _author(id, number, entry, entries[0].signature) != entry.member || !_isEligible(id, entry);
-        }
-        _refute(id, number, wrong, Fault.Batch);
+    function refuteBatch(bytes32 id, uint32 number, Signed[] calldata) external {
+        _refute(id, number, Fault.Batch);
     }
 
     /// @inheritdoc ILedger
@@ -457,6 +418,28 @@ contract Ledger is ILedger {
     }
 
     /// @inheritdoc ILedger
+    function claim(bytes32 id, uint32 number) external view returns (Claim memory c) {
+        Parameters storage p = _task(id).parameters;
+        Round storage r = _rounds[id][number];
+        if (r.phase != Phase.Proposed) revert NotProposed(number);
+        if (_isVoid(id, r)) revert RoundVoid(number);
+        c.count = r.count;
+        c.sumRoot = r.sumRoot;
+        c.nextRoot = r.nextRoot;
+        c.baseRoot = _rounds[id][r.parent].nextRoot;
+        if (r.adopted) (c.batchRoot, c.batchCount) = (r.batchRoot, r.batchCount);
+        c.dimension = p.dimension;
+        c.leafWords = p.leafWords;
+        c.fanIn = p.fanIn;
+        c.maxWeight = p.maxWeight;
+    }
+
+    /// @inheritdoc ILedger
+    function isBatchExcluded(bytes32 id, uint32 number, address member) external view returns (bool) {
+        return _batchExcluded[id][number][member];
+    }
+
+    /// @inheritdoc ILedger
     function balance(address account) external view returns (uint256 free, uint256 locked) {
         Balance storage held = _balances[account];
         return (held.free, held.locked);
@@ -488,26 +471,19 @@ contract Ledger is ILedger {
         held.locked -= bond;
     }
 
-    /// @dev The proposal that a refutation is about, with what its evidence must stand under.
-    function _claim(bytes32 id, uint32 number) internal view returns (Claim memory c) {
-        Parameters storage p = _task(id).parameters;
-        Round storage r = _rounds[id][number];
-        if (r.phase != Phase.Proposed) revert NotProposed(number);
-        if (_isVoid(id, r)) revert RoundVoid(number);
-        c.count = r.count;
-        c.sumRoot = r.sumRoot;
-        c.nextRoot = r.nextRoot;
-        c.baseRoot = _rounds[id][r.parent].nextRoot;
-        if (r.adopted) (c.batchRoot, c.batchCount) = (r.batchRoot, r.batchCount);
-        c.dimension = p.dimension;
-        c.leafWords = p.leafWords;
-        c.fanIn = p.fanIn;
+    /// @dev The referee's answer to this call's own calldata; what it reverts with, this reverts with.
+    function _isFalse() internal view returns (bool) {
+        (bool answered, bytes memory answer) = address(REFEREE).staticcall(msg.data);
+        if (answered) return abi.decode(answer, (bool));
+        assembly ("memory-safe") {
+            revert(add(answer, 32), mload(answer))
+        }
     }
 
     /// @dev Strike out a false proposal: its bond goes in part to the caller, and the round awaits another proposal. Commitments
     /// stay what they were, and a new commit window takes as long as after any deadline.
-    function _refute(bytes32 id, uint32 number, bool isFalse, Fault fault) internal {
-        if (!isFalse) revert NotRefuted();
+    function _refute(bytes32 id, uint32 number, Fault fault) internal {
+        if (!_isFalse()) revert NotRefuted();
         Task storage t = _tasks[id];
         Round storage r = _rounds[id][number];
         uint128 bond = t.parameters.bond;
@@ -524,42 +500,6 @@ contract Ledger is ILedger {
         t.head = r.parent;
 
         emit Refuted(id, number, proposer, msg.sender, uint8(fault), bounty);
-    }
-
-    /// @dev Whether a roster entry is neither the member's direct commitment nor, without one, in the adopted batch.
-    function _isUncommitted(Claim memory c, bytes32 id, uint32 number, Placed calldata placed, Signed[] calldata batch)
-        internal
-        view
-        returns (bool)
-    {
-        Entry calldata entry = placed.entry;
-        if (Fraud.isWrongPlace(c, placed)) return true;
-        if (!_isEligible(id, entry)) return true;
-        bytes32 held = _slots[id][entry.member][number % _rounds[id][number].slots];
-        if (_roundOf(held) == number) {
-            return held != _held(number, _digest(id, number, entry.member, entry.weight, entry.root));
-        }
-        if (c.batchCount == 0 || _batchExcluded[id][number][entry.member]) return true;
-        return Fraud.isAbsentFromBatch(c, entry, batch);
-    }
-
-    /// @dev Whether an entry is a member's, with a weight that the task allows.
-    function _isEligible(bytes32 id, Entry calldata entry) internal view returns (bool) {
-        return _slots[id][entry.member][0] != 0 && entry.weight != 0 && entry.weight <= _tasks[id].parameters.maxWeight;
-    }
-
-    /// @dev Who signed an entry of a batch (EIP-712); zero for what is no signature.
-    function _author(bytes32 id, uint32 number, Entry calldata entry, bytes calldata signature)
-        internal
-        view
-        returns (address)
-    {
-        bytes32 domain = keccak256(
-            abi.encode(DOMAIN_TYPE, keccak256("Tallystick"), keccak256("1"), block.chainid, address(this))
-        );
-        bytes32 message = keccak256(abi.encode(COMMITMENT_TYPE, id, number, entry.member, entry.root, entry.weight));
-        bytes32 signed = keccak256(abi.encodePacked(hex"1901", domain, message));
-        return ecrecover(signed, uint8(signature[64]), bytes32(signature[:32]), bytes32(signature[32:64]));
     }
 
     function _checkBonded(uint256 bond) internal view {

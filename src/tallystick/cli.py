@@ -56,6 +56,12 @@ def demo(
     hostile: Annotated[
         list[str] | None, typer.Option(help="MEMBER:KIND, a cheating member (repeatable).")
     ] = None,
+    liar: Annotated[
+        bool,
+        typer.Option(
+            help="The aggregator lies halfway; a validator refutes it, and training rolls back."
+        ),
+    ] = False,
     tamper: Annotated[
         bool, typer.Option(help="Then flip one weight in a copy; see it found.")
     ] = False,
@@ -79,10 +85,11 @@ def demo(
             result = demos.resume(folder, told)
         else:
             job = get(name)
+            total = job.rounds if rounds is None else rounds
             options = demos.Options(
                 job=name,
                 members=job.members if members is None else members,
-                rounds=job.rounds if rounds is None else rounds,
+                rounds=total,
                 seed=seed,
                 ledger=ledger_url,
                 engine=engine,
@@ -90,6 +97,7 @@ def demo(
                 batched=batched,
                 threads=threads,
                 hostile=_hostile(hostile or []),
+                liar=max(1, total // 2) if liar else 0,
             )
             folder = RunFolder(run_dir or Path("runs") / f"{name}-{seed}")
             result = demos.start(options, folder.path, told)

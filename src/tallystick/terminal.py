@@ -54,6 +54,9 @@ class Told:
                 highlight=False,
             )
             self._advance("rounds", told["round"], self._rounds)
+        elif phase == "refuted":
+            for line in story(told):
+                err.print(f"  [red]{line}[/red]", highlight=False, soft_wrap=True)
         elif phase == "setup":
             self._members, self._rounds = told["members"], told["rounds"]
             err.print(
@@ -71,6 +74,22 @@ class Told:
         if name not in self._tasks:
             self._tasks[name] = self._bar.add_task(name, total=of)
         self._bar.update(self._tasks[name], completed=done, total=of)
+
+
+def story(lie: dict[str, Any]) -> list[str]:
+    """What happened when a proposal was refuted, in plain lines."""
+    where = ""
+    if lie["leaf"] is not None:
+        where = (
+            f": tensor {lie['tensor']} at {lie['index']} (leaf {lie['leaf']}) claims {lie['claimed']}, "
+            f"right is {lie['right']}"
+        )
+    return [
+        f"round {lie['round']} was a lie{where}",
+        f"{lie['challenger']} refuted it in one transaction of {lie['gas']:,} gas ({lie['fault']}: {lie['said']})",
+        f"{lie['proposer']} lost its bond of {lie['bond'] / 1e18:g} ether, {lie['bounty'] / 1e18:g} of it to the challenger; "
+        f"{lie['voided']} later rounds are void and done again",
+    ]
 
 
 def show_demo(result: dict[str, Any], page: Path) -> None:
@@ -106,6 +125,9 @@ def show_demo(result: dict[str, Any], page: Path) -> None:
     )
     out.print(f"task  {result['task_id']}\nmodel {result['model_root']}", highlight=False)
     out.print(f"gas   {result['gas']['total']:,} in all", highlight=False)
+    for lie in result.get("lies", []):
+        for line in story(lie):
+            out.print(line, highlight=False, soft_wrap=True)
     if "tamper" in result:
         told = result["tamper"]
         out.print(

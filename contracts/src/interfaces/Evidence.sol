@@ -71,3 +71,19 @@ struct Accused {
     bytes data;
     bytes32[] siblings;
 }
+
+/// @notice What a proposal claims, with what the task says about its shape.
+/// @param baseRoot Root of the model that the round started from.
+/// @param batchRoot Root of the adopted batch, and `batchCount` its entries; zero without one.
+struct Claim {
+    uint256 count;
+    bytes32 sumRoot;
+    bytes32 nextRoot;
+    bytes32 baseRoot;
+    bytes32 batchRoot;
+    uint256 batchCount;
+    uint256 dimension;
+    uint256 leafWords;
+    uint256 fanIn;
+    uint256 maxWeight;
+}

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.30;
 
-import {Accused, Entry, Opening, Placed, Signed, SumNode} from "./Evidence.sol";
+import {Accused, Claim, Entry, Opening, Placed, Signed, SumNode} from "./Evidence.sol";
 
 /// @notice A task's immutable parameters, in the order in which they are hashed into its id.
 /// @param sponsor Creates the task and admits its members.
@@ -260,6 +260,12 @@ interface ILedger is ILedgerEvents {
 
     /// @notice Void a round that builds on a refuted proposal, and free its proposer's bond. Oldest first.
     function void(bytes32 id, uint32 number) external;
+
+    /// @notice What a proposal claims, for the referee. Reverts unless the round holds a proposal that could be refuted.
+    function claim(bytes32 id, uint32 number) external view returns (Claim memory);
+
+    /// @notice Whether a member's entry in a round's batch was excluded.
+    function isBatchExcluded(bytes32 id, uint32 number, address member) external view returns (bool);
 
     /// @notice Wei of refuted bonds that went to nobody.
     function slashed() external view returns (uint256);

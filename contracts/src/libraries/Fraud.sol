@@ -2,21 +2,8 @@
 pragma solidity ^0.8.30;
 
 import {Merkle} from "./Merkle.sol";
-import {Accused, Entry, Opening, Placed, Signed, SumNode, Vector} from "../interfaces/Evidence.sol";
+import {Accused, Claim, Entry, Opening, Placed, Signed, SumNode, Vector} from "../interfaces/Evidence.sol";
 import {InvalidProof} from "./Errors.sol";
-
-/// @dev What a proposal claims, with what the task says about its shape.
-struct Claim {
-    uint256 count;
-    bytes32 sumRoot;
-    bytes32 nextRoot;
-    bytes32 baseRoot;
-    bytes32 batchRoot;
-    uint256 batchCount;
-    uint256 dimension;
-    uint256 leafWords;
-    uint256 fanIn;
-}
 
 /// @title What makes a proposal false, as predicates over a few leaves and nodes that were committed to.
 /// @notice The same predicates as `src/tallystick/fraud.py` over the sum tree of `src/tallystick/sumtree.py`, check by check and in

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,9 @@ from flwr.serverapp.strategy import FedAvg
 from .. import demo, flower, keys
 from ..flower.messages import arrays_in, arrays_record
 from ..flower.record import Record
+from ..roles.aggregator import Aggregator
 from . import hostile
+from .liar import Liar
 from .plan import Plan, PlanOf
 
 PLAN, RECORDS = "plan", "records"
@@ -87,7 +89,8 @@ def serve(grid: Grid, plan: Plan, on_round: OnRound | None) -> list[Record]:
         ledger=plan.ledger,
         store=plan.store,
         task=plan.task,
-        signer=keys.demo(plan.seed, "aggregator", 0),
+        signer=keys.demo(plan.seed, "aggregator", 1 if plan.liar else 0),
+        aggregator=_aggregator(plan),
         batched=plan.batched,
         threads=plan.threads,
         recorded=plan.recorded,
@@ -105,6 +108,12 @@ def serve(grid: Grid, plan: Plan, on_round: OnRound | None) -> list[Record]:
         evaluate_fn=evaluate,
     )
     return strategy.history
+
+
+def _aggregator(plan: Plan) -> Callable[..., Aggregator]:
+    if not plan.liar:
+        return Aggregator
+    return partial(Liar, height=plan.liar, successor=keys.demo(plan.seed, "aggregator", 0))
 
 
 def append(path: Path, record: Record) -> None:

@@ -31,7 +31,7 @@ def role(kind: str | None) -> str:
 class Plan:
     """A demo run. `ledger` is a URL or "off", `task` its hex id, `recorded` the last round already told of.
 
-    `hostile` maps a member's index (from 0) to a kind of `HOSTILE`. Keys are demo keys of `seed`: worthless, and known to all.
+    `liar` is the height at which the aggregator lies (0: never). `hostile` maps a member's index (from 0) to a kind of `HOSTILE`. Keys are demo keys of `seed`: worthless, and known to all.
     """
 
     job: str
@@ -46,6 +46,7 @@ class Plan:
     threads: int = 1
     hostile: Mapping[int, str] = field(default_factory=dict)
     recorded: int = 0
+    liar: int = 0
     timeout: float = 3600.0
 
     def __post_init__(self) -> None:

@@ -18,12 +18,15 @@ from .. import keys, ledger, run, store
 from ..aggregation import MAX_TOTAL_WEIGHT
 from ..blob import HEADER_BYTES
 from ..demo import get
+from ..encoding import Layout
 from ..errors import InvalidParameter, TallystickError
 from ..flower.settings import close_ledgers, ledger_at
 from ..ledger import Ledger, address_of
+from ..protocol import Fault
 from ..roles import auditor, finality
 from ..roles.auditor import Audit, Finding
 from ..roles.sponsor import bond, create_task
+from ..roles.validator import Validator, Verdict
 from ..run import RunFolder
 from .engines import ENGINES
 from .engines import run as run_engine
@@ -32,7 +35,7 @@ from .plan import HOSTILE, Plan, role
 SLOTS = 4
 MAX_SEED = 2**32 - 1
 """What every library here takes."""
-COMMIT_WINDOW, CHALLENGE_WINDOW = 600, 60
+COMMIT_WINDOW, CHALLENGE_WINDOW = 600, 3600
 """Seconds on a virtual clock, which jumps."""
 REAL_COMMIT_WINDOW, REAL_CHALLENGE_WINDOW = 20, 2
 """Seconds on a real one, which a demo does not want to wait for."""
@@ -54,6 +57,8 @@ class Options:
     batched: bool = False
     threads: int = 1
     hostile: dict[int, str] = field(default_factory=dict)
+    liar: int = 0
+    """Height at which the aggregator lies, and a validator watches; 0 for neither."""
 
 
 def start(options: Options, folder: Path, progress: Progress) -> dict[str, Any]:
@@ -147,6 +152,10 @@ def _check(options: Options) -> None:
         raise InvalidParameter("members, rounds and threads start at 1.")
     if not 0 <= options.seed <= MAX_SEED:
         raise InvalidParameter(f"the seed is {options.seed}. Use one from 0 to {MAX_SEED}.")
+    if not 0 <= options.liar <= options.rounds:
+        raise InvalidParameter(
+            f"no round {options.liar} to lie in. Use one from 1 to {options.rounds}."
+        )
     if len(options.hostile) >= options.members:
         raise InvalidParameter("every member is hostile: nothing is left to learn from.")
     for member, kind in options.hostile.items():
@@ -180,6 +189,7 @@ def _run(
     url = folder.ledger_url()
     sponsor = keys.demo(options.seed, "sponsor", 0)
     aggregator = keys.demo(options.seed, "aggregator", 0)
+    extra = [keys.demo(options.seed, *who) for who in (("aggregator", 1), ("validator", 0))]
     members = [keys.demo(options.seed, "member", k) for k in range(options.members)]
     gas: Counter[str] = Counter()
 
@@ -188,7 +198,7 @@ def _run(
         # The salt is written before the task is created, so that a killed set-up finds its own task again.
         salt = str(folder.read().get("salt") or _salt(options, url))
         folder.update(salt=salt)
-        fund(chain, [sponsor, aggregator, *members])
+        fund(chain, [sponsor, aggregator, *extra, *members])
         virtual = _is_virtual(url)
         task = create_task(
             chain, kept, sponsor, job.initial(options.seed),
@@ -208,6 +218,8 @@ def _run(
         )
     task = bytes.fromhex(str(folder.read()["task_id"]))
     bond(chain, aggregator, task, SLOTS)
+    if options.liar:
+        bond(chain, extra[0], task, SLOTS)
     set_up = time.perf_counter() - began
 
     done = folder.rounds()
@@ -224,15 +236,35 @@ def _run(
         threads=options.threads,
         hostile=options.hostile,
         recorded=done[-1]["round"] if done else 0,
+        liar=0 if folder.read().get("lies") else options.liar,
     )
+    validator = Validator(chain, kept, extra[1], task, threads=options.threads)
+
+    def judge(lag: int) -> None:
+        """Have the validator look at what is `lag` rounds old: refuting takes time, and nobody waits for it."""
+        if not options.liar:
+            return
+        for verdict in validator.watch(_height(chain, task) - lag):
+            told = _told(verdict, folder, chain)
+            if told is not None:
+                gas["Refute"] += verdict.gas
+                folder.update(lies=[*folder.read().get("lies", []), told])
+                progress("refuted", told)
 
     def heard(record: dict[str, Any]) -> None:
         folder.append(record)
         progress("round", record)
+        judge(1)
 
     mark = time.perf_counter()
-    if chain.task(task).head < options.rounds or not done or done[-1]["round"] < options.rounds:
-        run_engine(options.engine, plan, folder.path, heard)
+    while True:
+        done = folder.rounds()
+        behind = not done or done[-1]["round"] < options.rounds
+        if behind or _height(chain, task) < options.rounds:
+            run_engine(options.engine, plan, folder.path, heard)
+        judge(0)
+        if chain.task(task).pending == 0:
+            break
     trained = time.perf_counter() - mark
 
     progress("finality", {})
@@ -254,6 +286,39 @@ def _run(
         "total": time.perf_counter() - began,
     }
     return summary(folder, options, audited, dict(gas), seconds)
+
+
+def _height(chain: Ledger, task: bytes) -> int:
+    """Rounds that stand on the ledger, final or not yet."""
+    return chain.round(task, chain.task(task).head).height
+
+
+def _told(verdict: Verdict, folder: RunFolder, chain: Ledger) -> dict[str, Any] | None:
+    """A refutation as plain values, for people to read."""
+    lie, event = verdict.lie, verdict.event
+    if lie is None or event is None:
+        return None
+    task = chain.task(bytes.fromhex(str(folder.read()["task_id"])))
+    p = task.parameters
+    layout = Layout.from_json(store.open(folder.store_url).document(p.layout))
+    tensor, index = layout.locate(lie.word) if lie.word is not None else ("", ())
+    return {
+        "round": verdict.height,
+        "number": verdict.number,
+        "fault": Fault(event.fault).name.lower(),
+        "said": lie.said,
+        "tensor": tensor,
+        "index": list(index or ()),
+        "leaf": None if lie.word is None else lie.word // p.leaf_words,
+        "claimed": lie.claimed,
+        "right": lie.right,
+        "proposer": "0x" + event.proposer.hex(),
+        "challenger": "0x" + event.challenger.hex(),
+        "bond": p.bond,
+        "bounty": event.bounty,
+        "gas": verdict.gas,
+        "voided": task.opened - verdict.number,
+    }
 
 
 def summary(
@@ -307,6 +372,7 @@ def summary(
         "head": {"number": audited.head.number, "hash": audited.head.hash.hex()},
         "engine": options.engine,
         "ledger": options.ledger,
+        "lies": folder.read().get("lies", []),
         "run_dir": str(folder.path),
     }
     folder.update(result=told)

@@ -76,7 +76,7 @@ class Verifiable(Strategy):
     changes speed only. `scale` is used with the ledger off; with it on, the task says. `bond` is how many proposals to put
     bonds up for at the start, by default all that can be in flight; what is on the ledger counts, and can be withdrawn later.
     `on_round` is told of each round once it is proposed (see `flower.record`), and, after a restart, of a proposed round after
-    `recorded` that it may not have heard of. `history` keeps the same records.
+    `recorded` that it may not have heard of. `history` keeps the same records. `aggregator` makes the role that works the rounds; tests and demos put a lying one in its place.
     """
 
     def __init__(
@@ -95,6 +95,7 @@ class Verifiable(Strategy):
         recorded: int | None = None,
         on_round: Callable[[Record], None] | None = None,
         replace_aggregation: bool = False,
+        aggregator: Callable[..., Aggregator] = Aggregator,
     ) -> None:
         self.strategy = strategy
         self.history: list[Record] = []
@@ -106,6 +107,7 @@ class Verifiable(Strategy):
         self._bond = bond
         self._recorded = recorded
         self._on_round = on_round
+        self._aggregator = aggregator
         self._held: tuple[Words, ArrayRecord] | None = None
         self._node_of: dict[bytes, int] = {}
         self._arrays_key = str(getattr(strategy, "arrayrecord_key", "arrays"))
@@ -189,7 +191,9 @@ class Verifiable(Strategy):
         else:
             key, self._task = find_signer(signer, self._context), find_task(task, self._context)
             kept = find_store(kept, self._context)
-            self._rounds = Aggregator(ledger, kept, key, self._task, layout, threads=self._threads)
+            self._rounds = self._aggregator(
+                ledger, kept, key, self._task, layout, threads=self._threads
+            )
             if num_rounds > self._rounds.parameters.rounds:
                 raise InvalidParameter(
                     f"the task has {self._rounds.parameters.rounds} rounds, not {num_rounds}. Ask for fewer, or create another."

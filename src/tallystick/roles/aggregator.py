@@ -7,6 +7,7 @@ over between any two calls here.
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import cached_property
 from typing import cast
@@ -14,7 +15,7 @@ from typing import cast
 import numpy as np
 
 from .. import merkle
-from ..aggregation import combine, sort_roster
+from ..aggregation import Combined, combine, sort_roster
 from ..blob import HEADER_BYTES
 from ..encoding import Layout, Words, as_bytes
 from ..errors import (
@@ -133,17 +134,22 @@ class Aggregator:
         unfinished = finality.unfinished(self.ledger, self.task)
         self._pending = [(number, proposal.final_at) for number, proposal in unfinished]
 
+    def is_refuted(self) -> bool:
+        """Whether a round awaits another proposal because one was refuted."""
+        number = self.ledger.task(self.task).pending
+        return number > 0 and self.ledger.round(self.task, number).attempt > 0
+
     def recover(self) -> Closed | None:
         """Where the proposal of a round was refuted, void what was built on it and propose the round again.
 
         The round's commitments stand, so nobody trains again for it; what came after is to be done again on its model. Returns
         None where there is nothing to recover from.
         """
+        if not self.is_refuted():
+            return None
         task = self.ledger.task(self.task)
         number = task.pending
         current = self.ledger.round(self.task, number)
-        if number == 0 or current.attempt == 0:
-            return None
         log.warning("round %d: its proposal was refuted; proposing it again", number)
         for later in range(number + 1, task.opened + 1):
             if self.ledger.round(self.task, later).phase in (Phase.OPEN, Phase.PROPOSED):
@@ -259,7 +265,7 @@ class Aggregator:
             raise InvalidProposal()
         p = self.parameters
         updates = [self._mapped(entry.root) for entry in entries]
-        result = combine(self.words, entries, updates, p.leaf_words, p.fan_in, self.threads)
+        result = self.combine(entries, updates)
         self.store.put(Kind.MODEL, result.next_words, p.leaf_words)
         adopted = bool(self._batch.roster)
         tops = (result.tree.root, result.next_root)
@@ -281,6 +287,11 @@ class Aggregator:
             result.next_root,
             self._batch.root if adopted else b"",
         )
+
+    def combine(self, entries: Sequence[Entry], updates: Sequence[Words]) -> Combined:
+        """What the round comes to: whoever has its updates (int32[d] each) finds the same."""
+        p = self.parameters
+        return combine(self.words, entries, updates, p.leaf_words, p.fan_in, self.threads)
 
     def finalise_due(self) -> None:
         """Finalise every proposal whose window has passed; waits for nothing."""

@@ -6,6 +6,7 @@ its nodes and vectors are looked for in the store under the roots that the propo
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -166,7 +167,7 @@ def find_false_batch(
         if false:
             said = f"the batch has an entry that 0x{each.entry.member.hex()} did not sign"
             return Lie(RefuteBatch(task, number, (each,)), said)
-    for left, right in zip(signed, signed[1:], strict=False):
+    for left, right in itertools.pairwise(signed):
         if left.entry.member >= right.entry.member:
             return Lie(RefuteBatch(task, number, (left, right)), "the batch is not in order")
     return None

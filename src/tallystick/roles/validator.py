@@ -58,17 +58,21 @@ class Validator:
         self.threads = threads
         self._signer = signer
         self._judged: set[tuple[int, int]] = set()
-        self._last: tuple[bytes, Words] | None = None
 
     @cached_property
     def parameters(self) -> Parameters:
         """The task's immutable parameters, from the ledger."""
         return self.ledger.task(self.task).parameters
 
-    def watch(self) -> list[Verdict]:
-        """Judge what was proposed since the last call, oldest first, and refute the first lie: what builds on it is void."""
+    def watch(self, height: int | None = None) -> list[Verdict]:
+        """Judge what was proposed since the last call, oldest first, and refute the first lie: what builds on it is void.
+
+        Proposals above `height`, if given, are left for another time.
+        """
         verdicts: list[Verdict] = []
         for number, current in self._proposals():
+            if height is not None and current.height > height:
+                break
             if (number, current.attempt) in self._judged:
                 continue
             verdict = self.judge(number)
