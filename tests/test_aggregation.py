@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from tallystick import merkle
 from tallystick.aggregation import (
     BLOCK,
-    Entry,
     combine,
     next_model,
     sort_roster,
@@ -22,6 +21,7 @@ from tallystick.aggregation import (
 )
 from tallystick.encoding import Words
 from tallystick.errors import InvalidLayout, InvalidParameter, InvalidWeight
+from tallystick.sumtree import Entry
 
 LOW, HIGH = -(2**31), 2**31 - 1
 WORDS = st.one_of(st.integers(LOW, HIGH), st.sampled_from([LOW, HIGH, -1, 0, 1]))
@@ -46,7 +46,7 @@ def naive_tree(
         return merkle.root(data, 8 * leaf_words)
 
     def leaf(e: Entry) -> bytes:
-        return sha256(b"\x02" + e.member + e.weight.to_bytes(4, "big") + e.root).digest()
+        return sha256(b"\x00\x02" + e.member + e.weight.to_bytes(4, "big") + e.root).digest()
 
     level = [(1, e.weight, leaf(e), [e.weight * int(v) for v in updates[e.member]]) for e in roster]
     while True:
@@ -56,7 +56,7 @@ def naive_tree(
             count, weight = sum(g[0] for g in group), sum(g[1] for g in group)
             sums = [sum(column) for column in zip(*(g[3] for g in group), strict=True)]
             digest = sha256(
-                b"\x03" + count.to_bytes(4, "big") + weight.to_bytes(8, "big")
+                b"\x00\x03" + count.to_bytes(4, "big") + weight.to_bytes(8, "big")
                 + vector_root(sums) + b"".join(g[2] for g in group)
             ).digest()  # fmt: skip
             above.append((count, weight, digest, sums))

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from tallystick import keys, merkle, store
-from tallystick.sumtree import Entry
 from tallystick.encoding import as_bytes, layout_of, quantise
 from tallystick.errors import (
     InvalidProposal,
@@ -25,6 +24,7 @@ from tallystick.roles.aggregator import Aggregator
 from tallystick.roles.outcome import Rejected
 from tallystick.roles.participant import CommitmentMismatch, Participant
 from tallystick.roles.receipt import Place, Reply, reply_author, sign_reply
+from tallystick.sumtree import Entry
 from toy_federation import SEED, Federation, initial
 
 LAYOUT = layout_of(initial())
@@ -104,7 +104,7 @@ def test_the_update_lies_in_the_store_before_the_commitment(federation: Federati
     member.ledger = type("Dead", (), {"send": staticmethod(send), **_views(federation)})()  # type: ignore[assignment]
     with pytest.raises(Killed):
         member.commit(1, UPDATE, 10, node=1)
-    assert member.store.has(merkle.root(as_bytes(UPDATE), 4 * 256))
+    assert member.store.has(merkle.root(as_bytes(UPDATE), 4 * 64))
 
 
 def _views(federation: Federation) -> dict[str, object]:
@@ -148,16 +148,18 @@ def test_a_member_keeps_its_batched_update_until_the_batch_is_there(federation: 
         receipt = member.sign(1, UPDATE + np.int32(index), 10, node=index)
         boss.accept(Reply(index, receipt, 10, None))
     first = members[0]
-    place = Entry(first.member, 10, merkle.root(as_bytes(UPDATE), 4 * 256))
+    place = Entry(first.member, 10, merkle.root(as_bytes(UPDATE), 4 * 64))
     with pytest.raises(CommitmentMismatch):
-        first.release(1, place, 0, (), node=0)
+        first.release(1, place, bytes(65), 0, (), node=0)
     batch = boss.post_batch()
     at = batch[first.member]
-    entry, index, path = at.entry, at.index, at.path
-    _, words = first.release(1, entry, index, path, node=0)
+    shown = (at.signature, at.index, at.path)
+    _, words = first.release(1, at.entry, *shown, node=0)
     np.testing.assert_array_equal(words, UPDATE)
     with pytest.raises(CommitmentMismatch):
-        first.release(1, dataclasses.replace(entry, weight=11), index, path, node=0)
+        first.release(1, dataclasses.replace(at.entry, weight=11), *shown, node=0)
+    with pytest.raises(CommitmentMismatch):
+        first.release(1, at.entry, bytes(65), at.index, at.path, node=0)
 
 
 def test_a_batch_survives_the_aggregator(federation: Federation) -> None:
@@ -173,7 +175,7 @@ def test_a_batch_survives_the_aggregator(federation: Federation) -> None:
     assert back.post_batch() == posted
     for index, member in enumerate(members):
         at = posted[member.member]
-        receipt, words = member.release(1, at.entry, at.index, at.path, node=index)
+        receipt, words = member.release(1, at.entry, at.signature, at.index, at.path, node=index)
         back.accept(Reply(index, receipt, receipt.weight, words))
     assert [entry.weight for entry in sorted(back.close().entries, key=lambda e: e.weight)] == [
         10,
@@ -192,7 +194,7 @@ def test_a_direct_commitment_counts_before_the_batch(federation: Federation) -> 
     posted = boss.post_batch()
     for index, member in enumerate(members):
         at = posted[member.member]
-        receipt, words = member.release(1, at.entry, at.index, at.path, node=index)
+        receipt, words = member.release(1, at.entry, at.signature, at.index, at.path, node=index)
         boss.accept(Reply(index, receipt, 10, words))
     members[1].commit(1, UPDATE + np.int32(5), 10, node=1)
     closed = boss.close()

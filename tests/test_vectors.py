@@ -18,11 +18,13 @@ from eth_utils import keccak
 
 from tallystick import aggregation, commitment, encoding, errors, merkle, store
 from tallystick import blob as blobs
-from tallystick.aggregation import Entry, combine, next_model, weighted_mean
+from tallystick.aggregation import combine, next_model, weighted_mean
 from tallystick.encoding import Layout, TensorSpec, dequantise, layout_of, quantise
+from tallystick.ledger.author import commitment_author
 from tallystick.protocol import Parameters
-from tallystick.roles.batch import Batch
+from tallystick.roles.batch import make_batch
 from tallystick.store import Kind
+from tallystick.sumtree import Entry
 
 ROOT = Path(__file__).parent.parent
 Case = dict[str, Any]
@@ -127,10 +129,17 @@ def test_replayed_commitments(case: Case) -> None:
 
 @cases("commitment", "batches")
 def test_batches(case: Case) -> None:
-    """A batch's root is that of its entries in ascending order of member."""
-    roster = [Entry(raw(e["member"]), e["weight"], raw(e["root"])) for e in case["entries"]]
-    assert tuple(roster) == aggregation.sort_roster(reversed(roster))
-    assert Batch(tuple(roster)).root == raw(case["root"])
+    """A batch's root is that of its entries in ascending order of member, each with its member's signature."""
+    rows = {
+        Entry(raw(e["member"]), e["weight"], raw(e["root"])): raw(e["signature"])
+        for e in reversed(case["entries"])
+    }
+    batch = make_batch(rows)
+    assert batch.root == raw(case["root"])
+    assert len(batch.data) == commitment.SIGNED_ENTRY_BYTES * len(rows)
+    place = case["chain_id"], raw(case["contract"]), raw(case["task"]), case["round"]
+    for entry, signature in rows.items():
+        assert commitment_author(*place, entry, signature) == entry.member
 
 
 def arrays(case: Case) -> dict[str, np.ndarray[Any, Any]]:
@@ -294,12 +303,13 @@ def test_worked_example() -> None:
     tell("base root", genesis)
     tell("base blob", header + payload + b"".join(hashes))
     entries, updates = [], []
-    for name, account, weight in (("a", b"\x0a" * 20, 100), ("b", b"\x0b" * 20, 300)):
+    accounts = [Account.from_key(byte * 32) for byte in (b"\x0a", b"\x0b")]
+    for name, account, weight in zip("ab", accounts, (100, 300), strict=True):
         update = encoding.update_of(tensors(f"trained {name}"), base, layout, 24)
-        entry = Entry(account, weight, merkle.root(encoding.as_bytes(update), 32))
+        entry = Entry(raw(account.address), weight, merkle.root(encoding.as_bytes(update), 32))
         tell(f"update {name} words", update.tolist())
         tell(f"update {name} root", entry.root)
-        tell(f"entry {name}", commitment.entry_bytes(account, weight, entry.root))
+        tell(f"entry {name}", commitment.entry_bytes(entry.member, weight, entry.root))
         tell(f"member leaf {name}", entry.digest)
         entries.append(entry)
         updates.append(update)
@@ -314,7 +324,7 @@ def test_worked_example() -> None:
 
     contract = b"\xcc" * 20
     parameters = Parameters(
-        b"\x01" * 20, layout.digest, genesis, layout.size, 24, 8, 4, 0, 10, 1, 1000, 10, 4, 600, 600, 10**15, bytes(32)
+        b"\x01" * 20, layout.digest, genesis, layout.size, 24, 8, 4, 0, 10, 1, 1000, 10, 4, 600, 600, 10**15, 50, bytes(32)
     )  # fmt: skip
     task = commitment.task_digest(31337, contract, parameters)
     values = 31337, contract, task, 1, entries[0].member, entries[0].root, entries[0].weight
@@ -322,5 +332,10 @@ def test_worked_example() -> None:
     tell("task id", task)
     tell("commitment digest", commitment.commitment_digest(*values))
     tell("EIP-712 digest", bytes(keccak(b"\x19" + message.version + message.header + message.body)))  # fmt: skip
-    tell("batch root", Batch(tuple(entries)).root)
+    signed = {}
+    for name, account, entry in zip("ab", accounts, entries, strict=True):
+        data = commitment.typed_data(31337, contract, task, 1, entry.member, entry.root, entry.weight)
+        signed[entry] = bytes(account.sign_typed_data(full_message=data).signature)
+        tell(f"signature {name}", signed[entry])
+    tell("batch root", make_batch(signed).root)
     assert told == page

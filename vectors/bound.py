@@ -30,6 +30,7 @@ ORDER = [
     "commitWindow",
     "challengeWindow",
     "bond",
+    "bounty",
     "salt",
 ]
 DOMAIN = "EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)"
@@ -66,18 +67,30 @@ def eip712(case: Case) -> bytes:
     return keccak(b"\x19\x01" + keccak(b"".join(map(naive.abi, domain))) + struct_hash)
 
 
+def _place(case: Case) -> Case:
+    return {name: case[name] for name in ("chain_id", "contract", "task", "round")}
+
+
+def _signed(place: Case, name: str, weight: int, root: bytes) -> Case:
+    """An entry of a batch, signed for the place of another commitment."""
+    entry = {"member": address(name), "weight": weight, "root": root}
+    signature = account(name).unsafe_sign_hash(eip712(place | entry)).signature
+    return entry | {"signature": bytes(signature)}
+
+
 def commitment() -> Case:
     """Task ids, commitments in both forms, batches; and a good commitment claimed for something else."""
     small = {
         "sponsor": address("sponsor"), "layout": digest(b"layout"), "genesis": digest(b"genesis"), "dimension": 31,
         "scale": 24, "leafWords": 256, "fanIn": 4, "rule": 0, "rounds": 10, "quorum": 1, "maxWeight": 100_000,
-        "maxMembers": 100, "slots": 4, "commitWindow": 600, "challengeWindow": 600, "bond": 10**15, "salt": bytes(32),
+        "maxMembers": 100, "slots": 4, "commitWindow": 600, "challengeWindow": 600, "bond": 10**15,
+        "bounty": 50, "salt": bytes(32),
     }  # fmt: skip
     large = {
         "sponsor": b"\xff" * 20, "layout": b"\xff" * 32, "genesis": b"\xff" * 32, "dimension": 2**40, "scale": 30,
         "leafWords": 4096, "fanIn": 16, "rule": 0, "rounds": 2**32 - 1, "quorum": 65535, "maxWeight": 65537,
         "maxMembers": 65535, "slots": 64, "commitWindow": 365 * 86400, "challengeWindow": 365 * 86400,
-        "bond": 2**53 - 1, "salt": b"\xff" * 32,
+        "bond": 2**53 - 1, "bounty": 90, "salt": b"\xff" * 32,
     }  # fmt: skip
     here = {"chain_id": 31337, "contract": address("contract")}
     tasks: list[Case] = [
@@ -119,9 +132,13 @@ def commitment() -> Case:
             "task_and_root_swapped": {"task": good["root"], "root": good["task"]},
         }.items()
     ]
-    entries = sorted(({"member": address(f"member {k}"), "weight": 100 + k, "root": digest(bytes([k]))} for k in range(5)), key=lambda e: bytes(e["member"]))  # fmt: skip
+    entries = [_signed(good, f"member {k}", 100 + k, digest(bytes([k]))) for k in range(5)]
+    entries.sort(key=lambda entry: bytes(entry["member"]))
     batches = []
     for count in (1, 2, 5):
-        parts = [naive.entry(e["member"], e["weight"], e["root"]) for e in entries[:count]]
-        batches.append({"name": f"{count}_members", "entries": entries[:count], "root": naive.root(parts)})  # fmt: skip
+        parts = [
+            naive.entry(e["member"], e["weight"], e["root"]) + e["signature"]
+            for e in entries[:count]
+        ]
+        batches.append({"name": f"{count}_members", **_place(good), "entries": entries[:count], "root": naive.root(parts)})  # fmt: skip
     return {"tasks": tasks, "valid": cases, "batches": batches, "negatives": negatives}

@@ -130,7 +130,7 @@ def sum_tree(
 ) -> list[list[dict[str, object]]]:
     """Levels of nodes over (member, weight, root of the update, update), which must be in ascending order of member."""
     level = [
-        (1, weight, [weight * word for word in update], digest(b"\x02", entry(member, weight, own)))
+        (1, weight, [weight * word for word in update], digest(b"\x00\x02", entry(member, weight, own)))
         for member, weight, own, update in roster
     ]
     levels: list[list[dict[str, object]]] = []
@@ -142,7 +142,7 @@ def sum_tree(
             sums = [sum(column) for column in zip(*(g[2] for g in group), strict=True)]
             vector_root = root(leaves(word_bytes(sums, 8), 8 * leaf_words))
             children = [g[3] for g in group]
-            name = digest(b"\x03", count.to_bytes(4, "big"), weight.to_bytes(8, "big"), vector_root, *children)  # fmt: skip
+            name = digest(b"\x00\x03", count.to_bytes(4, "big"), weight.to_bytes(8, "big"), vector_root, *children)  # fmt: skip
             level.append((count, weight, sums, name))
             nodes.append({"count": count, "weight": weight, "sums": word_bytes(sums, 8), "vector_root": vector_root, "children": children, "digest": name})  # fmt: skip
         levels.append(nodes)

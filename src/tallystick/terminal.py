@@ -88,7 +88,7 @@ def story(lie: dict[str, Any]) -> list[str]:
         f"round {lie['round']} was a lie{where}",
         f"{lie['challenger']} refuted it in one transaction of {lie['gas']:,} gas ({lie['fault']}: {lie['said']})",
         f"{lie['proposer']} lost its bond of {lie['bond'] / 1e18:g} ether, {lie['bounty'] / 1e18:g} of it to the challenger; "
-        f"{lie['voided']} later rounds are void and done again",
+        f"later rounds voided and done again: {lie['voided']}",
     ]
 
 
