@@ -21,22 +21,30 @@ from tallystick.protocol import (
     CreateTask,
     Deposit,
     Exclude,
+    Fault,
     Finalise,
     Open,
+    Opened,
     Parameters,
     Phase,
     Propose,
     Reason,
+    Refuted,
+    RefuteTree,
     State,
     TaskCreated,
     TaskId,
+    Void,
+    Voided,
     Withdraw,
     process,
 )
+from tallystick.sumtree import SumNode
 
 SPONSOR, AGGREGATOR, RIVAL = (bytes([k]) * 20 for k in (1, 2, 3))
 MEMBERS = tuple(bytes([k]) * 20 for k in (10, 11, 12))
 ROOT, OTHER = b"\x05" * 32, b"\x06" * 32
+SIGNATURE = b"\x07" * 65
 BOND = protocol.MIN_BOND
 PARAMETERS = Parameters(
     sponsor=SPONSOR,
@@ -184,34 +192,153 @@ def test_a_batch_fixes_its_members_and_an_entry_is_excluded_by_its_path() -> Non
     """One root commits the whole roster; leaving out one of it takes that entry's Merkle path."""
     state, task = begin()
     process(state, Open(task, 1), AGGREGATOR, 0)
-    hashes = [merkle.leaf_hash(entry_bytes(member, 7, ROOT)) for member in MEMBERS]
+    hashes = [merkle.leaf_hash(entry_bytes(member, 7, ROOT) + SIGNATURE) for member in MEMBERS]
     process(state, CommitBatch(task, 1, merkle.root_of(hashes), 3), AGGREGATOR, 0)
     with pytest.raises(errors.AlreadyBatched):
         process(state, CommitBatch(task, 1, OTHER, 3), RIVAL, 0)
     path = merkle.path(hashes, 1)
-    with pytest.raises(errors.NotCommitted):
-        process(state, Exclude(task, 1, MEMBERS[1], 7, ROOT, 1, 2, path), AGGREGATOR, 0)
-    process(state, Exclude(task, 1, MEMBERS[1], 7, ROOT, 1, 1, path), AGGREGATOR, 0)
+    good = Exclude(task, 1, MEMBERS[1], 7, ROOT, Reason.WITHHELD, SIGNATURE, 1, path)
+    for bad in (replace(good, index=2), replace(good, signature=bytes(65)), replace(good, path=())):
+        with pytest.raises(errors.NotCommitted):
+            process(state, bad, AGGREGATOR, 0)
+    process(state, good, AGGREGATOR, 0)
     with pytest.raises(errors.AlreadyExcluded):
-        process(state, Exclude(task, 1, MEMBERS[1], 7, ROOT, 1, 1, path), AGGREGATOR, 0)
+        process(state, good, AGGREGATOR, 0)
+    process(state, Propose(task, 1, 2, ROOT, OTHER, adopt=True), AGGREGATOR, 101)
+    assert protocol.get_round(state, task, 1).adopted
+
+
+def test_nobody_answers_for_a_batch_that_another_posted() -> None:
+    """A proposal may leave the batch alone, and can adopt one only where there is one."""
+    state, task = begin()
+    process(state, Open(task, 1), AGGREGATOR, 0)
+    for member in MEMBERS[:2]:
+        process(state, Commit(task, 1, 7, ROOT), member, 0)
+    with pytest.raises(errors.NoBatch):
+        process(state, Propose(task, 1, 2, ROOT, OTHER, adopt=True), AGGREGATOR, 101)
+    process(state, CommitBatch(task, 1, OTHER, 3), RIVAL, 0)
     process(state, Propose(task, 1, 2, ROOT, OTHER), AGGREGATOR, 101)
+    assert not protocol.get_round(state, task, 1).adopted
 
 
 def test_forged_batch_entries_cannot_shut_members_out() -> None:
     """An aggregator that batches and excludes what nobody signed can neither close a round early nor wedge it."""
     state, task = begin()
     process(state, Open(task, 1), AGGREGATOR, 0)
-    hashes = [merkle.leaf_hash(entry_bytes(member, 1, OTHER)) for member in MEMBERS]
+    hashes = [merkle.leaf_hash(entry_bytes(member, 1, OTHER) + bytes(65)) for member in MEMBERS]
     process(state, CommitBatch(task, 1, merkle.root_of(hashes), 3), AGGREGATOR, 0)
     for index in (0, 1):
         path = merkle.path(hashes, index)
-        forged = Exclude(task, 1, MEMBERS[index], 1, OTHER, 1, index, path)
+        forged = Exclude(task, 1, MEMBERS[index], 1, OTHER, 1, bytes(65), index, path)
         process(state, forged, AGGREGATOR, 0)
     with pytest.raises(errors.CommitsOpen):
         process(state, Propose(task, 1, 2, ROOT, OTHER), AGGREGATOR, 0)
     for member in MEMBERS:
         process(state, Commit(task, 1, 7, ROOT), member, 0)
     process(state, Propose(task, 1, 3, ROOT, OTHER), RIVAL, 0)
+
+
+LIE = SumNode(9, 21, ROOT, (OTHER,) * 3)
+"""Top of a tree that claims nine members where there are three."""
+
+
+def refuted(state: State, task: TaskId, number: int, now: int) -> tuple[protocol.Event, ...]:
+    """Strike out a proposal whose sum root is `LIE`'s."""
+    return process(state, RefuteTree(task, number, (LIE,), 0, (), ()), RIVAL, now)
+
+
+def play_a_lie(state: State, task: TaskId, number: int, now: int) -> None:
+    process(state, Open(task, number), AGGREGATOR, now)
+    for member in MEMBERS:
+        process(state, Commit(task, number, 7, ROOT), member, now)
+    process(state, Propose(task, number, 3, LIE.digest, OTHER), AGGREGATOR, now)
+
+
+def test_a_lie_costs_its_bond_and_the_round_awaits_another_proposal() -> None:
+    """The challenger gets the bounty, the rest is lost, commitments stand, and anyone bonded proposes again."""
+    state, task = begin()
+    play_a_lie(state, task, 1, 0)
+    held = protocol.get_commitment(state, task, 1, MEMBERS[0])
+    assert refuted(state, task, 1, 10) == (
+        Refuted(task, 1, AGGREGATOR, RIVAL, Fault.TREE, BOND // 2),
+    )
+    assert protocol.get_balance(state, AGGREGATOR) == Balance(BOND, 0)
+    assert protocol.get_balance(state, RIVAL) == Balance(2 * BOND + BOND // 2, 0)
+    assert state.slashed == BOND - BOND // 2
+    view = protocol.get_task_view(state, task)
+    assert (view.head, view.pending, view.opened) == (0, 1, 1)
+    assert protocol.get_commitment(state, task, 1, MEMBERS[0]) == held
+    with pytest.raises(errors.NotProposed):
+        refuted(state, task, 1, 10)
+    process(state, Propose(task, 1, 3, ROOT, OTHER), RIVAL, 10)
+    assert protocol.get_round(state, task, 1).attempt == 1
+    process(state, Finalise(task, 1), RIVAL, 60)
+
+
+def test_a_refutation_lets_nobody_commit_late() -> None:
+    """A lie in the commit window leaves it open; one after it does not open it again."""
+    state, task = begin()
+    process(state, Open(task, 1), AGGREGATOR, 0)
+    for member in MEMBERS[:2]:
+        process(state, Commit(task, 1, 7, ROOT), member, 0)
+    process(state, Propose(task, 1, 2, LIE.digest, OTHER), AGGREGATOR, 101)
+    refuted(state, task, 1, 120)
+    with pytest.raises(errors.CommitsClosed):
+        process(state, Commit(task, 1, 7, ROOT), MEMBERS[2], 120)
+    with pytest.raises(errors.CommitsOpen):
+        process(state, Open(task, 1), RIVAL, 219)
+    process(state, Open(task, 1), RIVAL, 220)
+
+
+def test_what_was_opened_on_a_lie_is_void() -> None:
+    """Its round can be neither proposed nor finalised; voiding frees the honest proposer's bond, and the height is done again."""
+    state, task = begin()
+    play_a_lie(state, task, 1, 0)
+    process(state, Open(task, 2), RIVAL, 0)
+    for member in MEMBERS:
+        process(state, Commit(task, 2, 7, ROOT), member, 0)
+    process(state, Propose(task, 2, 3, ROOT, OTHER), RIVAL, 0)
+    with pytest.raises(errors.NotVoid):
+        process(state, Void(task, 2), SPONSOR, 0)
+    refuted(state, task, 1, 10)
+    for call in (Finalise(task, 2), RefuteTree(task, 2, (LIE,), 0, (), ())):
+        with pytest.raises(errors.RoundVoid):
+            process(state, call, SPONSOR, 100)
+    locked = protocol.get_balance(state, RIVAL).locked
+    assert process(state, Void(task, 2), SPONSOR, 100) == (Voided(task, 2),)
+    assert protocol.get_balance(state, RIVAL).locked == locked - BOND
+    with pytest.raises(errors.NotVoid):
+        process(state, Void(task, 2), SPONSOR, 100)
+    process(state, Propose(task, 1, 3, ROOT, OTHER), RIVAL, 100)
+    process(state, Finalise(task, 1), RIVAL, 150)
+    (opened,) = process(state, Open(task, 3), RIVAL, 150)
+    assert isinstance(opened, Opened)
+    assert (opened.round, opened.parent, opened.height) == (3, 1, 2)
+
+
+def test_the_void_spreads_to_what_stands_on_it() -> None:
+    """A round on a void round is void too, once the one below is voided; an open one can never be proposed."""
+    state, task = begin()
+    play_a_lie(state, task, 1, 0)
+    process(state, Open(task, 2), RIVAL, 0)
+    refuted(state, task, 1, 10)
+    with pytest.raises(errors.RoundVoid):
+        process(state, Propose(task, 2, 3, ROOT, OTHER), RIVAL, 300)
+    process(state, Propose(task, 1, 3, ROOT, OTHER), RIVAL, 10)
+    with pytest.raises(errors.SlotsFull):
+        process(state, Open(task, 3), RIVAL, 10)
+    process(state, Void(task, 2), SPONSOR, 10)
+    process(state, Finalise(task, 1), RIVAL, 60)
+    process(state, Open(task, 3), RIVAL, 60)
+
+
+def test_a_final_proposal_cannot_be_refuted() -> None:
+    """After the window, even the truth comes too late: a final round never changes."""
+    state, task = begin()
+    play_a_lie(state, task, 1, 0)
+    process(state, Finalise(task, 1), AGGREGATOR, 50)
+    with pytest.raises(errors.NotProposed):
+        refuted(state, task, 1, 50)
 
 
 def test_a_round_without_quorum_is_given_another_window() -> None:
@@ -243,8 +370,10 @@ def test_a_round_without_quorum_is_given_another_window() -> None:
         ({"max_weight": 2**32 // 3 + 1}, "maxWeight"),
         ({"slots": 1}, "slots"),
         ({"commit_window": 0}, "commitWindow"),
-        ({"challenge_window": 0}, "challengeWindow"),
+        ({"challenge_window": 1}, "challengeWindow"),
         ({"bond": 0}, "bond"),
+        ({"bounty": 9}, "bounty"),
+        ({"bounty": 91}, "bounty"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -274,8 +403,8 @@ class Adversary(RuleBasedStateMachine):
     """Anybody calls anything at any time; the invariants hold all the same."""
 
     accounts = st.sampled_from((SPONSOR, AGGREGATOR, RIVAL, *MEMBERS))
-    numbers = st.integers(0, 5)
-    roots = st.sampled_from((ROOT, OTHER, bytes(32)))
+    numbers = st.integers(0, 7)
+    roots = st.sampled_from((ROOT, OTHER, LIE.digest, bytes(32)))
 
     @initialize()
     def set_up(self) -> None:
@@ -283,7 +412,7 @@ class Adversary(RuleBasedStateMachine):
         self.now = 0
         self.inside = 4 * BOND
         self.final: dict[int, protocol.Round] = {}
-        self.proposed: dict[int, bytes] = {}
+        self.proposed: set[tuple[int, int]] = set()
 
     def attempt(self, call: protocol.Call, sender: bytes) -> bool:
         before = repr(self.state)
@@ -323,11 +452,22 @@ class Adversary(RuleBasedStateMachine):
     def exclude(self, sender: bytes, number: int, member: bytes, weight: int, root: bytes) -> None:
         self.attempt(Exclude(self.task, number, member, weight, root, 1), sender)
 
-    @rule(sender=accounts, number=numbers, count=st.integers(0, 4), root=roots)
-    def propose(self, sender: bytes, number: int, count: int, root: bytes) -> None:
-        if self.attempt(Propose(self.task, number, count, root, root), sender):
-            assert number not in self.proposed, "two proposals for one round"
-            self.proposed[number] = root
+    @rule(sender=accounts, number=numbers, count=st.integers(0, 4), root=roots, adopt=st.booleans())
+    def propose(self, sender: bytes, number: int, count: int, root: bytes, adopt: bool) -> None:
+        if self.attempt(Propose(self.task, number, count, root, root, adopt), sender):
+            attempt = protocol.get_round(self.state, self.task, number).attempt
+            assert (number, attempt) not in self.proposed, "two proposals for one round"
+            self.proposed.add((number, attempt))
+
+    @rule(sender=accounts, number=numbers)
+    def refute(self, sender: bytes, number: int) -> None:
+        before = protocol.get_round(self.state, self.task, number)
+        if self.attempt(RefuteTree(self.task, number, (LIE,), 0, (), ()), sender):
+            assert before.phase == Phase.PROPOSED and before.sum_root == LIE.digest
+
+    @rule(sender=accounts, number=numbers)
+    def void(self, sender: bytes, number: int) -> None:
+        self.attempt(Void(self.task, number), sender)
 
     @rule(sender=accounts, number=numbers)
     def finalise(self, sender: bytes, number: int) -> None:
@@ -335,9 +475,9 @@ class Adversary(RuleBasedStateMachine):
 
     @invariant()
     def books_balance(self) -> None:
-        """Free and locked wei sum to what went in less what came out, and nothing is negative."""
+        """Free, locked and slashed wei sum to what went in less what came out, and nothing is negative."""
         held = self.state.balances.values()
-        assert sum(b.free + b.locked for b in held) == self.inside
+        assert sum(b.free + b.locked for b in held) + self.state.slashed == self.inside
         assert all(b.free >= 0 and b.locked >= 0 for b in held)
 
     @invariant()
@@ -361,6 +501,20 @@ class Adversary(RuleBasedStateMachine):
         """No commitment can be overwritten while its round may still be challenged."""
         rounds = self.state.tasks[self.task].rounds.values()
         assert sum(r.phase in (Phase.OPEN, Phase.PROPOSED) for r in rounds) <= PARAMETERS.slots
+
+    @invariant()
+    def head_and_pending_stand_on_nothing_refuted(self) -> None:
+        """What is built on next is valid all the way down, heights count up, and only one round awaits a proposal."""
+        task = self.state.tasks[self.task]
+        number = task.pending or task.head
+        if task.pending:
+            assert task.rounds[number].phase == Phase.OPEN
+            assert task.rounds[number].parent == task.head
+        while number:
+            current = task.rounds[number]
+            assert not protocol.is_void(task, current)
+            assert current.height == task.rounds[current.parent].height + 1
+            number = current.parent
 
 
 Adversary.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)

@@ -135,6 +135,7 @@ contract VectorsTest {
         p.commitWindow = uint32(_uint(json, place, "commitWindow"));
         p.challengeWindow = uint32(_uint(json, place, "challengeWindow"));
         p.bond = uint128(_uint(json, place, "bond"));
+        p.bounty = uint8(_uint(json, place, "bounty"));
         p.salt = vm.parseJsonBytes32(json, _key(place, "salt"));
     }
 
