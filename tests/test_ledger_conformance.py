@@ -7,13 +7,17 @@ import time
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
 from tallystick import errors, keys, ledger, merkle, protocol
+from tallystick.aggregation import combine
 from tallystick.commitment import entry_bytes
+from tallystick.encoding import Words, as_bytes
+from tallystick.fraud import Accused, Opening, Placed, Signed, Vector
 from tallystick.ledger import address_of
 from tallystick.ledger.author import commitment_author
 from tallystick.ledger.ethereum import EthereumLedger
@@ -31,10 +35,20 @@ from tallystick.protocol import (
     Parameters,
     Propose,
     Reason,
+    RefuteBatch,
+    RefuteEntry,
+    RefuteNext,
+    RefuteOmission,
+    RefuteOrder,
+    RefuteSum,
+    RefuteTree,
+    RefuteVector,
     State,
     TaskCreated,
+    Void,
     Withdraw,
 )
+from tallystick.sumtree import Entry
 
 SIGNERS = [
     keys.demo(5, role, k) for role, k in (("sponsor", 0), ("aggregator", 0), ("aggregator", 1))
@@ -48,6 +62,82 @@ ROOTS = [bytes([k]) * 32 for k in range(3)]
 TIMES = {"commit_deadline", "final_at"}
 PASSED = {errors.CommitsClosed, errors.CommitsOpen, errors.WindowOpen}
 """Refusals whose argument is a time."""
+BASE = np.arange(8, dtype=np.int32)
+UPDATES = [np.full(8, 1000 * k + 1, np.int32) for k in range(len(MEMBERS))]
+ENTRIES = [
+    Entry(member, 7, merkle.root(as_bytes(update), 32))
+    for member, update in zip(MEMBERS, UPDATES, strict=True)
+]
+SIGNATURE = b"\x1b" * 65
+"""Nobody's: one that binds the chain would make batches differ between ledgers (test_fraud.py has those)."""
+LIES = [None, "sum", "next", "tree", "entry", "order", "omission"]
+
+
+class Claimed:
+    """A proposal over the three members, with at most one lie in it, and the evidence of each kind against it."""
+
+    def __init__(self, base: Words, lie: str | None) -> None:
+        self.base = base
+        entries, updates = list(ENTRIES), list(UPDATES)
+        if lie == "entry":
+            entries[1] = replace(entries[1], weight=8)
+        if lie == "omission":
+            entries, updates = entries[:2], updates[:2]
+        true = combine(base, entries, updates, 8, 4)
+        self.sums = sum(e.weight * u.astype(np.int64) for e, u in zip(entries, updates, strict=True))
+        self.entries, self.updates, self.next_words = entries, updates, true.next_words
+        (top,) = true.tree.levels[0]
+        if lie == "next":
+            self.next_words = true.next_words ^ 1
+        if lie == "sum":
+            self.sums = self.sums + np.int64(4)
+            top = replace(top, vector_root=merkle.root(as_bytes(self.sums), 64))
+        if lie == "tree":
+            top = replace(top, weight=top.weight + 1)
+        if lie == "order":
+            self.entries = entries[::-1]
+            top = replace(top, children=tuple(e.digest for e in self.entries))
+        self.top, self.next_root = top, merkle.root(as_bytes(self.next_words), 32)
+
+    def propose(self, task: bytes, number: int, adopt: bool) -> Propose:
+        count = len(self.entries)
+        return Propose(task, number, count, self.top.digest, self.next_root, adopt)
+
+    def placed(self, index: int) -> Placed:
+        return Placed((self.top,), index, self.entries[index % len(self.entries)])
+
+    def evidence(self, task: bytes, number: int, kind: str, bent: int) -> Call:
+        """Evidence of a kind, right in form for `bent` 0, and out of place otherwise."""
+        path, word = (self.top,), 3 if bent != 1 else 8
+        nodes = (self.top,) if bent == 2 else ()
+        entries = tuple(self.entries[: len(self.entries) - (bent == 3)])
+        total, base, following = (
+            Opening(bytes(as_bytes(vector)), (bytes(32),) if bent == 4 else ())
+            for vector in (self.sums, self.base, self.next_words)
+        )
+        parts = tuple(Opening(bytes(as_bytes(update)), ()) for update in self.updates)
+        signed = Signed(ENTRIES[bent % 3], SIGNATURE[: 65 - (bent == 4)], bent % 3, _path(bent % 3))
+        match kind:
+            case "sum":
+                return RefuteSum(task, number, path, bent == 5, word, total, nodes, entries, parts)
+            case "next":
+                return RefuteNext(task, number, self.top, word, base, total, following)
+            case "tree":
+                return RefuteTree(task, number, path * (1 + (bent == 4)), bent == 5, nodes, entries)
+            case "vector":
+                vector = [*Vector, 4][bent % 5]
+                accused = Accused(
+                    vector, path, 0, entries[:1], bent == 5, 0, bent == 3, total.data, ()
+                )
+                return RefuteVector(task, number, accused)
+            case "entry":
+                return RefuteEntry(task, number, self.placed(1 + bent), (signed,) * (bent % 2))
+            case "order":
+                return RefuteOrder(task, number, self.placed(0), self.placed(1 + bent % 2))
+            case "omission":
+                near = (self.placed(0), self.placed(1)) if bent == 1 else (self.placed(1),)
+                return RefuteOmission(task, number, ENTRIES[2], (signed,) * (bent // 2), near)
+        return RefuteBatch(task, number, (signed,) * (1 + bent // 2))
 
 
 def timeless(found: Any) -> Any:
@@ -91,7 +181,7 @@ class Sameness(RuleBasedStateMachine):
     """Any calls in any order, made on all of them."""
 
     signers = st.sampled_from(SIGNERS)
-    numbers = st.integers(0, 4)
+    numbers = st.integers(0, 5)
     roots = st.sampled_from(ROOTS)
     chains: list[Any]
 
@@ -103,8 +193,8 @@ class Sameness(RuleBasedStateMachine):
         self.chains = [Specification(), *self.open_chains()]
         salt = time.time_ns().to_bytes(32, "big")
         self.parameters = Parameters(
-            sponsor=address_of(SPONSOR), layout=ROOTS[1], genesis=ROOTS[2], dimension=10, scale=24,
-            leaf_words=256, fan_in=4, rule=0, rounds=4, quorum=2, max_weight=100, max_members=3, slots=2,
+            sponsor=address_of(SPONSOR), layout=ROOTS[1], genesis=merkle.root(as_bytes(BASE), 32), dimension=8, scale=24,
+            leaf_words=8, fan_in=4, rule=0, rounds=4, quorum=2, max_weight=100, max_members=3, slots=2,
             commit_window=WINDOW, challenge_window=CHALLENGE, bond=MIN_BOND, bounty=50, salt=salt,
         )  # fmt: skip
         self.tasks = []
@@ -115,6 +205,8 @@ class Sameness(RuleBasedStateMachine):
         self.everywhere(SPONSOR, lambda task: Admit(task, tuple(MEMBERS)))
         self.start = [chain.balance(address_of(AGGREGATOR)).free for chain in self.chains]
         self.everywhere(AGGREGATOR, lambda _: Deposit(3 * MIN_BOND))
+        self.words = {self.parameters.genesis: BASE}
+        self.claimed: dict[int, Claimed] = {}
 
     def one(self, chain: Any, signer: Any, call: Call) -> tuple[Any, ...]:
         if isinstance(chain, Specification):
@@ -143,8 +235,8 @@ class Sameness(RuleBasedStateMachine):
             views.append(
                 (
                     chain.task(task),
-                    [timeless(chain.round(task, n)) for n in range(5)],
-                    [[_held(chain, task, n, m) for n in (0, 1, 2, 3)] for m in MEMBERS],
+                    [timeless(chain.round(task, n)) for n in range(6)],
+                    [[_held(chain, task, n, m) for n in range(6)] for m in MEMBERS],
                     [chain.balance(address_of(s)) for s in SIGNERS[2:]],
                     chain.balance(address_of(AGGREGATOR)).free - start,
                     chain.is_member(task, MEMBERS[0]),
@@ -173,12 +265,16 @@ class Sameness(RuleBasedStateMachine):
     @rule(number=numbers)
     def everyone_commits(self, number: int) -> None:
         for signer in SIGNERS[3:]:
-            self.everywhere(signer, lambda task: Commit(task, number, 7, ROOTS[1]))
+            root = ENTRIES[MEMBERS.index(address_of(signer))].root
+            self.everywhere(signer, self.commitment(number, root))
+
+    def commitment(self, number: int, root: bytes) -> Any:
+        return lambda task: Commit(task, number, 7, root)
 
     @rule(signer=signers, number=numbers, count=st.integers(0, 4), root=roots, real=st.booleans())
     def batch(self, signer: Any, number: int, count: int, root: bytes, real: bool) -> None:
         if real:
-            root, count = merkle.root_of(_entries()), 3
+            root, count = merkle.root_of(_leaves()), 3
         self.everywhere(signer, lambda task: CommitBatch(task, number, root, count))
 
     @rule(
@@ -189,15 +285,63 @@ class Sameness(RuleBasedStateMachine):
         self, signer: Any, number: int, index: int, weight: int, reason: int, with_path: bool
     ) -> None:
         member = (*MEMBERS, address_of(SPONSOR))[index]
-        path = merkle.path(_entries(), index) if with_path and index < 3 else ()
+        path = _path(index) if with_path and index < 3 else ()
+        signature = SIGNATURE if with_path else b""
+        root = ENTRIES[index % 3].root
         self.everywhere(
             signer,
-            lambda task: Exclude(task, number, member, weight, ROOTS[1], reason, index, path),
+            lambda task: Exclude(
+                task, number, member, weight, root, reason, signature, index, path
+            ),
         )
 
-    @rule(signer=signers, number=numbers, count=st.integers(0, 4), root=roots)
-    def propose(self, signer: Any, number: int, count: int, root: bytes) -> None:
-        self.everywhere(signer, lambda task: Propose(task, number, count, root, ROOTS[1]))
+    @rule(signer=signers, number=numbers, count=st.integers(0, 4), root=roots, adopt=st.booleans())
+    def propose(self, signer: Any, number: int, count: int, root: bytes, adopt: bool) -> None:
+        self.everywhere(signer, lambda task: Propose(task, number, count, root, ROOTS[1], adopt))
+
+    @rule(lie=st.sampled_from(LIES), batched=st.booleans(), adopt=st.booleans())
+    def play_a_round(self, lie: str | None, batched: bool, adopt: bool) -> None:
+        """The next round up to its proposal, in the order that gets furthest."""
+        view = self.chains[0].task(self.tasks[0])
+        number = view.pending or view.opened + 1
+        if not view.pending:
+            self.everywhere(AGGREGATOR, lambda task: Open(task, number))
+        if batched:
+            self.batch(AGGREGATOR, number, 0, ROOTS[0], True)
+        else:
+            self.everyone_commits(number)
+        self.claim(AGGREGATOR, number, lie, adopt)
+
+    @rule(signer=signers, number=numbers, lie=st.sampled_from(LIES), adopt=st.booleans())
+    def claim(self, signer: Any, number: int, lie: str | None, adopt: bool) -> None:
+        parent = self.chains[0].round(self.tasks[0], number).parent
+        root = self.chains[0].round(self.tasks[0], parent).next_root
+        claimed = Claimed(self.words.get(root, BASE), lie)
+        if lie == "omission":
+            for chain in self.chains:
+                chain.wait(chain.now() + WINDOW + 5000)
+        before = self.chains[0].round(self.tasks[0], number).phase
+        self.everywhere(signer, lambda task: claimed.propose(task, number, adopt))
+        after = self.chains[0].round(self.tasks[0], number).phase
+        if before != after:
+            self.claimed[number] = claimed
+            self.words[claimed.next_root] = claimed.next_words
+
+    @rule(
+        signer=signers, number=numbers, bent=st.sampled_from([0, 0, 0, 1, 2, 3, 4, 5]),
+        kind=st.sampled_from([*LIES[1:], "vector", "batch"]),
+    )  # fmt: skip
+    def refute(self, signer: Any, number: int, kind: str, bent: int) -> None:
+        claimed = self.claimed.get(number) or Claimed(BASE, None)
+        self.everywhere(signer, lambda task: claimed.evidence(task, number, kind, bent))
+
+    @rule(signer=signers, kind=st.sampled_from([*LIES[1:], "batch"]))
+    def refute_the_newest(self, signer: Any, kind: str) -> None:
+        self.refute(signer, self.chains[0].task(self.tasks[0]).head, kind, 0)
+
+    @rule(signer=signers, number=numbers)
+    def void(self, signer: Any, number: int) -> None:
+        self.everywhere(signer, lambda task: Void(task, number))
 
     @rule(signer=signers, number=numbers)
     def finalise(self, signer: Any, number: int) -> None:
@@ -218,8 +362,12 @@ class Sameness(RuleBasedStateMachine):
             chain.close()
 
 
-def _entries() -> list[bytes]:
-    return [merkle.leaf_hash(entry_bytes(member, 7, ROOTS[1])) for member in MEMBERS]
+def _leaves() -> list[bytes]:
+    return [merkle.leaf_hash(entry_bytes(e.member, e.weight, e.root) + SIGNATURE) for e in ENTRIES]
+
+
+def _path(index: int) -> tuple[bytes, ...]:
+    return merkle.path(_leaves(), index)
 
 
 def _held(chain: Any, task: bytes, number: int, member: bytes) -> str:
@@ -282,8 +430,8 @@ def test_a_node_agrees(node: str) -> None:
             views = [
                 (
                     chain.task(task),
-                    [timeless(chain.round(task, n)) for n in range(5)],
-                    [[_held(chain, task, n, m) for n in (0, 1, 2, 3)] for m in MEMBERS],
+                    [timeless(chain.round(task, n)) for n in range(6)],
+                    [[_held(chain, task, n, m) for n in range(6)] for m in MEMBERS],
                 )
                 for chain, task in zip(self.chains, self.tasks, strict=True)
             ]

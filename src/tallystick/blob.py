@@ -118,10 +118,10 @@ def check(
     root: bytes, header: Header, payload: memoryview, table: bytes | memoryview, source: str
 ) -> None:
     """Re-hash a blob: raise `RootMismatch` naming the first damaged leaf unless everything is as `root` says."""
-    stored = [bytes(table[i : i + 32]) for i in range(0, len(table), 32)]
     actual = merkle.leaf_hashes(payload, header.leaf_bytes)
-    if stored == actual and merkle.root_of(actual) == root:
+    if b"".join(actual) == table and merkle.root_of(actual) == root:
         return
+    stored = [bytes(table[i : i + 32]) for i in range(0, len(table), 32)]
     if merkle.root_of(stored) == root:
         leaf = next(
             i for i, pair in enumerate(zip(stored, actual, strict=True)) if pair[0] != pair[1]
