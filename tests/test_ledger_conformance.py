@@ -119,15 +119,15 @@ class Claimed:
         signed = Signed(ENTRIES[bent % 3], SIGNATURE[: 65 - (bent == 4)], bent % 3, _path(bent % 3))
         match kind:
             case "sum":
-                return RefuteSum(task, number, path, bent == 5, word, total, nodes, entries, parts)
+                return RefuteSum(task, number, path, int(bent == 5), word, total, nodes, entries, parts)
             case "next":
                 return RefuteNext(task, number, self.top, word, base, total, following)
             case "tree":
-                return RefuteTree(task, number, path * (1 + (bent == 4)), bent == 5, nodes, entries)
+                return RefuteTree(task, number, path * (1 + (bent == 4)), int(bent == 5), nodes, entries)
             case "vector":
                 vector = [*Vector, 4][bent % 5]
                 accused = Accused(
-                    vector, path, 0, entries[:1], bent == 5, 0, bent == 3, total.data, ()
+                    vector, path, 0, entries[:1], int(bent == 5), 0, bent == 3, total.data, ()
                 )
                 return RefuteVector(task, number, accused)
             case "entry":
