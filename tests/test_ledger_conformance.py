@@ -84,7 +84,9 @@ class Claimed:
         if lie == "omission":
             entries, updates = entries[:2], updates[:2]
         true = combine(base, entries, updates, 8, 4)
-        self.sums = sum(e.weight * u.astype(np.int64) for e, u in zip(entries, updates, strict=True))
+        self.sums = sum(
+            e.weight * u.astype(np.int64) for e, u in zip(entries, updates, strict=True)
+        )
         self.entries, self.updates, self.next_words = entries, updates, true.next_words
         (top,) = true.tree.levels[0]
         if lie == "next":
@@ -119,11 +121,15 @@ class Claimed:
         signed = Signed(ENTRIES[bent % 3], SIGNATURE[: 65 - (bent == 4)], bent % 3, _path(bent % 3))
         match kind:
             case "sum":
-                return RefuteSum(task, number, path, int(bent == 5), word, total, nodes, entries, parts)
+                return RefuteSum(
+                    task, number, path, int(bent == 5), word, total, nodes, entries, parts
+                )
             case "next":
                 return RefuteNext(task, number, self.top, word, base, total, following)
             case "tree":
-                return RefuteTree(task, number, path * (1 + (bent == 4)), int(bent == 5), nodes, entries)
+                return RefuteTree(
+                    task, number, path * (1 + (bent == 4)), int(bent == 5), nodes, entries
+                )
             case "vector":
                 vector = [*Vector, 4][bent % 5]
                 accused = Accused(

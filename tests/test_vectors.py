@@ -334,7 +334,9 @@ def test_worked_example() -> None:
     tell("EIP-712 digest", bytes(keccak(b"\x19" + message.version + message.header + message.body)))  # fmt: skip
     signed = {}
     for name, account, entry in zip("ab", accounts, entries, strict=True):
-        data = commitment.typed_data(31337, contract, task, 1, entry.member, entry.root, entry.weight)
+        data = commitment.typed_data(
+            31337, contract, task, 1, entry.member, entry.root, entry.weight
+        )
         signed[entry] = bytes(account.sign_typed_data(full_message=data).signature)
         tell(f"signature {name}", signed[entry])
     tell("batch root", make_batch(signed).root)

@@ -130,7 +130,12 @@ def sum_tree(
 ) -> list[list[dict[str, object]]]:
     """Levels of nodes over (member, weight, root of the update, update), which must be in ascending order of member."""
     level = [
-        (1, weight, [weight * word for word in update], digest(b"\x00\x02", entry(member, weight, own)))
+        (
+            1,
+            weight,
+            [weight * word for word in update],
+            digest(b"\x00\x02", entry(member, weight, own)),
+        )
         for member, weight, own, update in roster
     ]
     levels: list[list[dict[str, object]]] = []
