@@ -182,6 +182,7 @@ class _Replay:
                     told.setdefault(number, _Told())
                 case protocol.Committed(member=member, round=number, weight=weight, root=root):
                     told[number].direct[member] = Entry(member, weight, root)
+                    told[number].excluded.pop(member, None)  # It was of the batch's entry only.
                 case protocol.Batched(round=number, root=root, count=count):
                     told[number].batch = (root, count)
                 case protocol.Excluded(round=number, member=member, reason=reason):

@@ -49,12 +49,22 @@ class Batch:
         """What goes on the ledger."""
         return merkle.root_of(self._leaves)
 
+    @classmethod
+    def parse(cls, data: bytes) -> Batch:
+        """The batch of `data`, whose length is a multiple of 121."""
+        rows = [data[i : i + SIGNED_ENTRY_BYTES] for i in range(0, len(data), SIGNED_ENTRY_BYTES)]
+        roster = (Entry(r[:20], int.from_bytes(r[20:24], "big"), r[24:ENTRY_BYTES]) for r in rows)
+        return cls(tuple(roster), tuple(row[ENTRY_BYTES:] for row in rows))
+
+    def path(self, index: int) -> tuple[bytes, ...]:
+        """Audit path of an entry."""
+        return merkle.path(self._leaves, index)
+
     @cached_property
     def positions(self) -> dict[bytes, Position]:
         """Each member's position."""
-        leaves = self._leaves
         return {
-            entry.member: Position(entry, self.signatures[index], index, merkle.path(leaves, index))
+            entry.member: Position(entry, self.signatures[index], index, self.path(index))
             for index, entry in enumerate(self.roster)
         }
 
@@ -73,6 +83,38 @@ class Roster:
     flaw: str | None
 
 
+@dataclass(frozen=True)
+class Standing:
+    """Who is a member, what was committed to a round on the ledger itself, and who is excluded from it."""
+
+    members: frozenset[bytes]
+    direct: Mapping[bytes, Entry]
+    excluded: Mapping[bytes, Reason]
+
+    def roster(self, batch: Batch | None) -> tuple[Entry, ...]:
+        """Entries that count: a member's own commitment before the batch's."""
+        entries = {entry.member: entry for entry in batch.roster} if batch else {}
+        counted = (entries | dict(self.direct)).values()
+        return sort_roster(entry for entry in counted if entry.member not in self.excluded)
+
+
+def standing(ledger: Ledger, task: bytes, number: int) -> Standing:
+    """What the ledger's events say of a round."""
+    members: set[bytes] = set()
+    direct: dict[bytes, Entry] = {}
+    excluded: dict[bytes, Reason] = {}
+    for _, event in ledger.events(task, None):
+        if isinstance(event, Admitted):
+            members.add(event.member)
+        elif isinstance(event, Committed) and event.round == number:
+            direct[event.member] = Entry(event.member, event.weight, event.root)
+            # Only its entry in the batch can have been excluded before, and that counts no more.
+            excluded.pop(event.member, None)
+        elif isinstance(event, Excluded) and event.round == number:
+            excluded[event.member] = Reason(event.reason)
+    return Standing(frozenset(members), direct, excluded)
+
+
 def make_batch(signed: Mapping[Entry, bytes]) -> Batch:
     """A batch of entries and their signatures, in any order."""
     roster = sort_roster(signed)
@@ -89,9 +131,7 @@ def read_batch(store: Store, root: bytes) -> Batch:
     data = store.get(root, Kind.DOCUMENT, SIGNED_ENTRY_BYTES).tobytes()
     if len(data) % SIGNED_ENTRY_BYTES:
         raise InvalidParameter(f"document {root.hex()} is no list of entries. Fetch it again.")
-    rows = [data[i : i + SIGNED_ENTRY_BYTES] for i in range(0, len(data), SIGNED_ENTRY_BYTES)]
-    roster = (Entry(r[:20], int.from_bytes(r[20:24], "big"), r[24:ENTRY_BYTES]) for r in rows)
-    return Batch(tuple(roster), tuple(row[ENTRY_BYTES:] for row in rows))
+    return Batch.parse(data)
 
 
 def find_flaw(
@@ -120,29 +160,20 @@ def find_flaw(
 def roster(ledger: Ledger, store: Store, task: bytes, number: int) -> Roster:
     """Who counts in a round: direct commitments, and those of the batch if it is in the store and without flaw, less the excluded."""
     current = ledger.round(task, number)
-    members: set[bytes] = set()
-    direct: dict[bytes, Entry] = {}
-    excluded: dict[bytes, Reason] = {}
-    for _, event in ledger.events(task, None):
-        if isinstance(event, Admitted):
-            members.add(event.member)
-        elif isinstance(event, Committed) and event.round == number:
-            direct[event.member] = Entry(event.member, event.weight, event.root)
-        elif isinstance(event, Excluded) and event.round == number:
-            excluded[event.member] = Reason(event.reason)
+    stands = standing(ledger, task, number)
     batch, flaw = None, None
     if current.batch_count:
         try:
             found = read_batch(store, current.batch_root)
             most = ledger.task(task).parameters.max_weight
-            flaw = find_flaw(ledger, task, number, found, members, most)
+            flaw = find_flaw(ledger, task, number, found, stands.members, most)
+            if len(found.roster) != current.batch_count:
+                flaw = f"{len(found.roster)} entries where the ledger says {current.batch_count}"
         except TallystickError as error:
             flaw = str(error)
         else:
             batch = found if flaw is None else None
-    entries = {entry.member: entry for entry in batch.roster} if batch else {}
-    counted = (e for e in (entries | direct).values() if e.member not in excluded)
-    return Roster(sort_roster(counted), excluded, batch, flaw)
+    return Roster(stands.roster(batch), stands.excluded, batch, flaw)
 
 
 def recall(ledger: Ledger, store: Store, task: bytes, number: int) -> Closed:

@@ -6,20 +6,23 @@ its nodes and vectors are looked for in the store under the roots that the propo
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .. import merkle
-from ..aggregation import Combined, Sums
+from ..aggregation import BLOCK, Combined, Sums
 from ..blob import DOCUMENT_LEAF
+from ..commitment import SIGNED_ENTRY_BYTES
 from ..encoding import Words, as_bytes
 from ..errors import InvalidProof, TallystickError
-from ..fraud import Opening, Placed, Signed
+from ..fraud import SUM_BYTES, UPDATE_BYTES, Accused, Opening, Placed, Signed, Vector
 from ..protocol import (
     Parameters,
     Refutation,
@@ -30,20 +33,23 @@ from ..protocol import (
     RefuteOrder,
     RefuteSum,
     RefuteTree,
+    RefuteVector,
     Round,
 )
 from ..store import Kind, Store
 from ..sumtree import Entry, SumNode, parse, shape, widths
 from .batch import Batch
 
+Bytes = NDArray[np.uint8]
+
 
 class Hidden(TallystickError):
-    """A proposal commits to something that is not in the store."""
+    """Something that a proposal commits to, or stands on, is not in the store."""
 
 
 @dataclass(frozen=True)
 class Lie:
-    """A refutation, and in words what it shows: `leaf`, `claimed` and `right` where it is about a number."""
+    """A refutation, and in words what it shows: `word`, `claimed` and `right` where it is about a number."""
 
     call: Refutation
     said: str
@@ -53,11 +59,77 @@ class Lie:
 
 
 @dataclass(frozen=True)
-class Case:
-    """One proposal and what it should have been.
+class Misplaced:
+    """A node of a vector's Merkle tree that should not be there, in the terms of `fraud.Accused`."""
 
-    `entries` is the right roster in order, `updates` (int32[d] each) go with it, `base` is the model (int32[d]) it starts from,
-    `truth` what they come to. `committed` holds every entry that anybody committed in the round. `batch` is the one adopted.
+    height: int
+    position: int
+    inner: bool
+    data: bytes
+    siblings: tuple[bytes, ...]
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What a proposal should have been: the model it starts from (int32[d]), the updates (int32[d] each) of `entries`, the result.
+
+    Vectors may be memory maps: partial sums are computed again block by block, never all at once.
+    """
+
+    parameters: Parameters
+    entries: tuple[Entry, ...]
+    base: Words
+    updates: Sequence[Words]
+    combined: Combined
+
+    def sums(self, level: int, index: int) -> Iterator[tuple[int, Sums]]:
+        """Partial sums of a node (level 1 is the one above the roster) in blocks, each with its first word."""
+        width, leaf_words = self.parameters.fan_in**level, self.parameters.leaf_words
+        group = slice(index * width, (index + 1) * width)
+        weights = [np.int64(entry.weight) for entry in self.entries[group]]
+        step = max(1, BLOCK // leaf_words) * leaf_words
+        for start in range(0, self.parameters.dimension, step):
+            total = np.zeros(min(step, self.parameters.dimension - start), np.int64)
+            for weight, update in zip(weights, self.updates[group], strict=True):
+                total += update[start : start + step] * weight
+            yield start, total
+
+    def open_sums(self, level: int, index: int, word: int) -> Opening:
+        """The leaf of a node's partial sums that holds a word."""
+        leaf_words = self.parameters.leaf_words
+        first = word // leaf_words * leaf_words
+        hashes: list[bytes] = []
+        opened = b""
+        for start, block in self.sums(level, index):
+            hashes += merkle.leaf_hashes(as_bytes(block), SUM_BYTES * leaf_words)
+            if start <= first < start + len(block):
+                opened = bytes(as_bytes(block[first - start : first - start + leaf_words]))
+        return Opening(opened, merkle.path(hashes, word // leaf_words))
+
+
+@dataclass(frozen=True)
+class Tree:
+    """A claimed sum tree of the right shape: levels from the one above the roster up."""
+
+    fan_in: int
+    levels: tuple[tuple[SumNode, ...], ...]
+    roster: tuple[Entry, ...]
+
+    def path(self, level: int, index: int) -> tuple[SumNode, ...]:
+        """Nodes from the top down to node `index` of `level` (1 is the one above the roster)."""
+        return _path(self.levels[level - 1 :], index, self.fan_in)
+
+    def placed(self, index: int) -> Placed:
+        """Roster entry `index` in its place."""
+        return Placed(self.path(1, index // self.fan_in), index, self.roster[index])
+
+
+@dataclass(frozen=True)
+class Case:
+    """One proposal and what is known about it.
+
+    `entries` is the right roster in order, `direct` what was committed on the ledger itself, `batch` the adopted batch, if any.
+    `truth` is what the entries come to, or why that cannot be told.
     """
 
     task: bytes
@@ -65,240 +137,331 @@ class Case:
     round: Round
     parameters: Parameters
     store: Store
-    base: Words
     entries: tuple[Entry, ...]
-    updates: Sequence[Words]
-    truth: Combined
-    committed: tuple[Entry, ...]
+    direct: frozenset[Entry]
     batch: Batch | None
+    truth: Truth | Hidden
 
     @cached_property
-    def levels(self) -> list[list[SumNode]]:
-        """The claimed tree, from the level above the roster up. Raises `Hidden`, or `InvalidProof` for bytes that are no node."""
-        found = [[self._node(self.round.sum_root)]]
-        for _ in widths(self.round.count, self.parameters.fan_in)[1:]:
-            found.insert(0, [self._node(digest) for node in found[0] for digest in node.children])
+    def _known(self) -> dict[bytes, Entry | SumNode]:
+        """Nodes and entries that need not be fetched."""
+        found: dict[bytes, Entry | SumNode] = {e.digest: e for e in (*self.direct, *self.entries)}
+        if isinstance(self.truth, Truth):
+            found |= {n.digest: n for level in self.truth.combined.tree.levels for n in level}
         return found
 
-    @cached_property
-    def roster(self) -> list[Entry]:
-        """The claimed roster; raises as `levels`."""
-        known = {entry.digest: entry for entry in (*self.committed, *self.entries)}
-        return [
-            known.get(digest) or cast(Entry, self._document(digest, Entry))
-            for node in self.levels[0]
-            for digest in node.children
-        ]
-
-    @cached_property
-    def _honest(self) -> Mapping[bytes, SumNode]:
-        return {node.digest: node for level in self.truth.tree.levels for node in level}
-
-    def _node(self, digest: bytes) -> SumNode:
-        return self._honest.get(digest) or cast(SumNode, self._document(digest, SumNode))
-
-    def _document(self, digest: bytes, kind: type[Entry | SumNode]) -> Entry | SumNode:
+    def node(self, digest: bytes) -> Entry | SumNode:
+        """What stands in the claimed tree under a digest, or `Hidden`."""
+        if digest in self._known:
+            return self._known[digest]
         try:
-            found = parse(self.store.get(digest, Kind.DOCUMENT, DOCUMENT_LEAF).tobytes())
+            return parse(self.store.get(digest, Kind.DOCUMENT, DOCUMENT_LEAF).tobytes())
         except InvalidProof:
             raise Hidden(f"{digest.hex()} is no node of a sum tree") from None
         except TallystickError as error:
             raise Hidden(
                 f"node {digest.hex()} of the sum tree is not to be had: {error}"
             ) from error
-        if not isinstance(found, kind):
-            raise Hidden(f"{digest.hex()} is no {kind.__name__}")
-        return found
 
-    def path(self, level: int, index: int) -> tuple[SumNode, ...]:
-        """Claimed nodes from the top down to node `index` of `level` (1 is the one above the roster)."""
-        found = [self.levels[level - 1][index]]
-        for nodes in self.levels[level:]:
-            index //= self.parameters.fan_in
-            found.append(nodes[index])
-        return tuple(found[::-1])
-
-    def placed(self, index: int) -> Placed:
-        """Roster entry `index` in its place."""
-        return Placed(self.path(1, index // self.parameters.fan_in), index, self.roster[index])
-
-    def sums(self, level: int, index: int) -> Sums:
-        """The right partial sums (int64[d]) of a node."""
-        width = self.parameters.fan_in**level
-        group = slice(index * width, (index + 1) * width)
-        total = np.zeros(self.base.shape, np.int64)
-        for entry, update in zip(self.entries[group], self.updates[group], strict=True):
-            total += update * np.int64(entry.weight)
-        return total
-
-    def open(self, words: Words | Sums, word: int) -> Opening:
-        """The leaf of a vector that holds a word."""
-        size = self.parameters.leaf_words * words.itemsize
-        data = as_bytes(words)
-        leaf = word // self.parameters.leaf_words
-        hashes = merkle.leaf_hashes(data, size)
-        return Opening(bytes(data[leaf * size : (leaf + 1) * size]), merkle.path(hashes, leaf))
-
-    def vector(self, root: bytes, kind: Kind) -> Words | Sums:
-        """A claimed vector, or `Hidden`."""
+    def vector(self, root: bytes, word_bytes: int) -> Words | Sums | Misplaced:
+        """A vector of the task's dimension, as `read_vector`."""
         p = self.parameters
-        try:
-            return cast(Words, self.store.get(root, kind, p.leaf_words, p.dimension))
-        except TallystickError as error:
-            raise Hidden(
-                f"{kind.name.lower()} vector {root.hex()} is not to be had: {error}"
-            ) from error
+        return read_vector(self.store, root, word_bytes, p.dimension, p.leaf_words)
 
 
 def find_lie(case: Case) -> Lie | None:
-    """The first lie in a proposal, or None if there is none. Raises `Hidden` where what it commits to is not to be had."""
-    claimed = (case.round.count, case.round.sum_root, case.round.next_root)
-    if claimed == (len(case.entries), case.truth.tree.root, case.truth.next_root):
-        return None
-    return _wrong_tree(case) or _wrong_roster(case) or _wrong_sums(case) or _wrong_next(case)
+    """The first lie in a proposal, or None if there is none. Raises `Hidden` where it cannot be told."""
+    truth = case.truth
+    if isinstance(truth, Truth):
+        right = (len(case.entries), truth.combined.tree.root, truth.combined.next_root)
+        if (case.round.count, case.round.sum_root, case.round.next_root) == right:
+            return None
+    tree = _read_tree(case)
+    if isinstance(tree, Lie):
+        return tree
+    lie = _wrong_roster(case, tree)
+    if lie is None and isinstance(truth, Hidden):
+        lie = _wrong_update(case, tree)
+        if lie is None:
+            raise truth
+    if lie is None and isinstance(truth, Truth):
+        lie = _wrong_sums(case, tree, truth) or _wrong_next(case, tree, truth)
+    return lie
 
 
 def find_false_batch(
-    task: bytes, number: int, batch: Batch, is_false: Sequence[bool]
-) -> Lie | None:
-    """A lie in an adopted batch: an entry for which `is_false`, or two neighbours out of order."""
-    signed = [_signed(batch, index) for index in range(len(batch.roster))]
-    for each, false in zip(signed, is_false, strict=True):
-        if false:
-            said = f"the batch has an entry that 0x{each.entry.member.hex()} did not sign"
-            return Lie(RefuteBatch(task, number, (each,)), said)
-    for left, right in itertools.pairwise(signed):
-        if left.entry.member >= right.entry.member:
-            return Lie(RefuteBatch(task, number, (left, right)), "the batch is not in order")
+    store: Store, task: bytes, number: int, current: Round, is_false: Callable[[Entry, bytes], bool]
+) -> Lie | Batch:
+    """A lie in an adopted batch, or the batch: an entry with a signature that `is_false`, neighbours out of order, a wrong shape."""
+    found = _read_bytes(store, current.batch_root)
+    misplaced = _misplaced(*found, SIGNED_ENTRY_BYTES, current.batch_count, 1)
+    if misplaced is not None:
+        call = RefuteVector(task, number, _accused(Vector.BATCH, misplaced))
+        return Lie(call, f"the batch is not one of {current.batch_count} entries")
+    batch = Batch.parse(found[0].tobytes())
+    for index, (entry, signature) in enumerate(zip(batch.roster, batch.signatures, strict=True)):
+        if is_false(entry, signature):
+            said = f"the batch has an entry that 0x{entry.member.hex()} did not sign"
+            return Lie(RefuteBatch(task, number, (_signed(batch, index),)), said)
+    for index, (left, right) in enumerate(pairwise(batch.roster)):
+        if left.member >= right.member:
+            both = (_signed(batch, index), _signed(batch, index + 1))
+            return Lie(RefuteBatch(task, number, both), "the batch is not in order")
+    return batch
+
+
+def read_vector(
+    store: Store, root: bytes, word_bytes: int, count: int, leaf_words: int
+) -> Words | Sums | Misplaced:
+    """A vector of `count` words as a memory map, or what shows that the root is of no such vector. Raises `Hidden`.
+
+    What counts is the root: a model with the very bytes of an update is that update.
+    """
+    data, leaf_bytes = _read_bytes(store, root)
+    misplaced = _misplaced(data, leaf_bytes, word_bytes, count, leaf_words)
+    return misplaced or cast(Words, data.view(f"<i{word_bytes}"))
+
+
+def _read_bytes(store: Store, root: bytes) -> tuple[Bytes, int]:
+    """What hashes to a root, whatever its header calls it, and the bytes per leaf."""
+    try:
+        header = store.header(root)
+        data = cast(Bytes, store.get(root, header.kind).view(np.uint8))
+    except TallystickError as error:
+        raise Hidden(f"{root.hex()} is not to be had: {error}") from error
+    if not header.count:
+        raise Hidden(f"{root.hex()} is the root of nothing, so that nothing can be shown of it")
+    return data, header.leaf_bytes
+
+
+def _misplaced(
+    data: Bytes, leaf_bytes: int, word_bytes: int, count: int, leaf_words: int
+) -> Misplaced | None:
+    """Where the Merkle tree of `data` in leaves of `leaf_bytes` first differs in shape from that of `count` words."""
+    right_bytes = word_bytes * leaf_words
+    if (len(data), leaf_bytes) == (word_bytes * count, right_bytes):
+        return None
+    hashes = merkle.leaf_hashes(data.data, leaf_bytes)
+    trees = [(0, -(-count // leaf_words), 0, len(hashes), cast(tuple[bytes, ...], ()))]
+    while trees:
+        first, right, start, found, above = trees.pop()
+        cut, split = _half(right), _half(found)
+        left_root = merkle.root_of(hashes[start : start + split])
+        right_root = merkle.root_of(hashes[start + split : start + found])
+        if min(right, found) > 1:
+            after = (first + cut, right - cut, start + split, found - split, (*above, left_root))
+            trees += [after, (first, cut, start, split, (*above, right_root))]
+            continue
+        leaf = bytes(data[start * leaf_bytes : (start + 1) * leaf_bytes])
+        size = min(right_bytes, word_bytes * count - first * right_bytes)
+        if (right, found, len(leaf)) != (1, 1, size):
+            height = (right - 1).bit_length()
+            opened = left_root + right_root if found > 1 else leaf
+            return Misplaced(height, first >> height, found > 1, opened, above[::-1])
     return None
+
+
+def _half(leaves: int) -> int:
+    """Leaves of a Merkle tree that are left of its root."""
+    return 1 << max(0, (leaves - 1).bit_length() - 1)
+
+
+def _accused(
+    vector: Vector,
+    misplaced: Misplaced,
+    path: tuple[SumNode, ...] = (),
+    index: int = 0,
+    entries: tuple[Entry, ...] = (),
+) -> Accused:
+    m = misplaced
+    return Accused(vector, path, index, entries, m.height, m.position, m.inner, m.data, m.siblings)
+
+
+def _path(levels: Sequence[Sequence[SumNode]], index: int, fan_in: int) -> tuple[SumNode, ...]:
+    """Nodes from the top down to node `index` of the first of `levels`, which go up."""
+    found = []
+    for nodes in levels:
+        found.append(nodes[index])
+        index //= fan_in
+    return tuple(found[::-1])
 
 
 def _signed(batch: Batch, index: int) -> Signed:
-    entry = batch.roster[index]
-    path = merkle.path(merkle.leaf_hashes(batch.data, len(batch.data) // len(batch.roster)), index)
-    return Signed(entry, batch.signatures[index], index, path)
+    return Signed(batch.roster[index], batch.signatures[index], index, batch.path(index))
 
 
-def _wrong_tree(case: Case) -> Lie | None:
-    """A node with a count or number of children that it cannot have; top down, for what is below hangs in the air."""
+def _beside(roster: Sequence[Entry], member: bytes) -> range:
+    """Positions in a sorted roster that show what it holds of a member: its own, or those between which it would be."""
+    at = bisect_left(roster, member, key=lambda entry: entry.member)
+    if at < len(roster) and roster[at].member == member:
+        return range(at, at + 1)
+    return range(max(0, at - 1), min(at + 1, len(roster)))
+
+
+def _read_tree(case: Case) -> Tree | Lie:
+    """The claimed tree, or the first thing in it that has no place there; top down, for what is below hangs in the air."""
     count, fan_in = case.round.count, case.parameters.fan_in
-    top = case._node(case.round.sum_root)
-    levels = [[top]]
+    about = (case.task, case.number)
+    top = case.node(case.round.sum_root)
+    if isinstance(top, Entry):
+        raise Hidden("the sum tree's root is that of an entry, so that no node can be shown")
+    levels: list[tuple[SumNode, ...]] = [(top,)]
     for level in range(len(widths(count, fan_in)), 0, -1):
         for index, node in enumerate(levels[0]):
             if (node.count, len(node.children)) != shape(count, fan_in, level, index):
-                path, place = [node], index
-                for nodes in levels[1:]:
-                    place //= fan_in
-                    path.insert(0, nodes[place])
-                call = RefuteTree(case.task, case.number, tuple(path), index, (), ())
-                return Lie(
-                    call, f"node {index} of level {level} says it holds {node.count} members"
+                path = _path(levels, index, fan_in)
+                said = (
+                    f"node {index} of level {level} says it holds {node.count} members "
+                    f"in {len(node.children)} parts"
                 )
+                return Lie(RefuteTree(*about, path, index, (), ()), said)
+        below = [case.node(digest) for node in levels[0] for digest in node.children]
+        nodes = tuple(each for each in below if isinstance(each, SumNode))
+        if level == 1 and nodes:
+            index = next(i for i, each in enumerate(below) if isinstance(each, SumNode))
+            path = (*_path(levels, index // fan_in, fan_in), nodes[0])
+            said = f"a node stands in the place of roster entry {index}"
+            return Lie(RefuteTree(*about, path, index, (), ()), said)
+        if level > 1 and len(nodes) < len(below):
+            index, entry = next((i, e) for i, e in enumerate(below) if isinstance(e, Entry))
+            placed = Placed(_path(levels, index // fan_in, fan_in), index, entry)
+            said = f"a roster entry stands in the place of node {index} of level {level - 1}"
+            return Lie(RefuteEntry(*about, placed), said)
         if level > 1:
-            levels.insert(0, [case._node(digest) for node in levels[0] for digest in node.children])
-    return None
+            levels.insert(0, nodes)
+    return Tree(fan_in, tuple(levels), cast(tuple[Entry, ...], tuple(below)))
 
 
-def _wrong_roster(case: Case) -> Lie | None:
-    roster, right = case.roster, set(case.entries)
-    for index, entry in enumerate(roster):
+def _wrong_roster(case: Case, tree: Tree) -> Lie | None:
+    """An entry that nobody committed to, two out of order, or one that is missing."""
+    about, right, here = (case.task, case.number), set(case.entries), set(tree.roster)
+    for index, entry in enumerate(tree.roster):
         if entry not in right:
-            near = _neighbours_in_batch(case, entry)
-            call = RefuteEntry(case.task, case.number, case.placed(index), near)
-            return Lie(call, f"nobody committed to weight {entry.weight} of 0x{entry.member.hex()}")
-    for index in range(len(roster) - 1):
-        if roster[index].member >= roster[index + 1].member:
-            call_order = RefuteOrder(
-                case.task, case.number, case.placed(index), case.placed(index + 1)
-            )
-            return Lie(call_order, f"roster entries {index} and {index + 1} are not in order")
-    here = set(roster)
+            shown: tuple[Signed, ...] = ()
+            if case.batch is not None:
+                beside = _beside(case.batch.roster, entry.member)
+                shown = tuple(_signed(case.batch, i) for i in beside)
+            said = f"nobody who counts committed to weight {entry.weight} of 0x{entry.member.hex()}"
+            return Lie(RefuteEntry(*about, tree.placed(index), shown), said)
+    for index, (left, after) in enumerate(pairwise(tree.roster)):
+        if left.member >= after.member:
+            both = (tree.placed(index), tree.placed(index + 1))
+            said = f"roster entries {index} and {index + 1} are not in order"
+            return Lie(RefuteOrder(*about, *both), said)
     for entry in case.entries:
         if entry not in here:
-            after = next((i for i, e in enumerate(roster) if e.member > entry.member), len(roster))
-            near_by = [i for i in (after - 1, after) if 0 <= i < len(roster)]
-            position = case.batch.positions.get(entry.member) if case.batch else None
-            direct = position is None or position.entry != entry
-            call_omission = RefuteOmission(
-                case.task,
-                case.number,
-                entry,
-                () if direct or case.batch is None else (_signed(case.batch, position.index),),  # type: ignore[union-attr]
-                tuple(case.placed(i) for i in near_by),
-            )
-            return Lie(call_omission, f"0x{entry.member.hex()} committed and was left out")
+            in_batch: tuple[Signed, ...] = ()
+            if entry not in case.direct and case.batch is not None:
+                in_batch = (_signed(case.batch, case.batch.roster.index(entry)),)
+            neighbours = tuple(tree.placed(i) for i in _beside(tree.roster, entry.member))
+            said = f"0x{entry.member.hex()} committed and was left out"
+            return Lie(RefuteOmission(*about, entry, in_batch, neighbours), said)
     return None
 
 
-def _neighbours_in_batch(case: Case, entry: Entry) -> tuple[Signed, ...]:
-    """What shows that an adopted batch has no such entry."""
-    if case.batch is None or not case.round.adopted:
-        return ()
-    roster = case.batch.roster
-    after = next((i for i, e in enumerate(roster) if e.member >= entry.member), len(roster))
-    if after < len(roster) and roster[after].member == entry.member:
-        return (_signed(case.batch, after),)
-    return tuple(_signed(case.batch, i) for i in (after - 1, after) if 0 <= i < len(roster))
+def _wrong_update(case: Case, tree: Tree) -> Lie | None:
+    """A counted update that is no vector of the task's."""
+    for index, entry in enumerate(tree.roster):
+        try:
+            found = case.vector(entry.root, UPDATE_BYTES)
+        except Hidden:
+            continue
+        if isinstance(found, Misplaced):
+            path = tree.path(1, index // tree.fan_in)
+            accused = _accused(Vector.UPDATE, found, path, index, (entry,))
+            said = f"the update of 0x{entry.member.hex()} is no vector of the task's"
+            return Lie(RefuteVector(case.task, case.number, accused), said)
+    return None
 
 
-def _wrong_sums(case: Case) -> Lie | None:
+def _wrong_sums(case: Case, tree: Tree, truth: Truth) -> Lie | None:
     """The lowest node whose weight or sums are not those of its children, which are right."""
-    fan_in = case.parameters.fan_in
-    for number, (claimed, right) in enumerate(
-        zip(case.levels, case.truth.tree.levels, strict=True), 1
-    ):
-        for index, (node, honest) in enumerate(zip(claimed, right, strict=True)):
-            if node == honest:
-                continue
-            span = slice(index * fan_in, (index + 1) * fan_in)
-            nodes = () if number == 1 else tuple(case.levels[number - 2][span])
-            entries = tuple(case.roster[span]) if number == 1 else ()
-            path = case.path(number, index)
-            if node.weight != honest.weight:
-                call = RefuteTree(case.task, case.number, path, index, nodes, entries)
-                said = f"node {index} of level {number} claims a weight of {node.weight}, its children have {honest.weight}"
-                return Lie(call, said)
-            if node.vector_root == honest.vector_root:
-                continue
-            false, true = case.vector(node.vector_root, Kind.SUMS), case.sums(number, index)
-            word = int(np.flatnonzero(false != true)[0])
-            children = range(span.start, span.start + len(node.children))
-            parts = [
-                case.updates[child] if number == 1 else case.sums(number - 1, child)
-                for child in children
-            ]
-            call_sum = RefuteSum(
-                case.task,
-                case.number,
-                path,
-                index,
-                word,
-                case.open(false, word),
-                nodes,
-                entries,
-                tuple(case.open(part, word) for part in parts),
-            )
-            said = f"node {index} of level {number} is not the sum of its children"
-            return Lie(call_sum, said, word, int(false[word]), int(true[word]))
+    hidden: Hidden | None = None
+    for level, nodes in enumerate(tree.levels, 1):
+        for index, node in enumerate(nodes):
+            right = truth.combined.tree.levels[level - 1][index]
+            try:
+                if node.weight != right.weight:
+                    return _wrong_weight(case, tree, level, index, right.weight)
+                if node.vector_root != right.vector_root:
+                    return _wrong_sum(case, tree, truth, level, index)
+            except Hidden as error:
+                hidden = hidden or error
+        if hidden is not None:  # What is above stands on what nobody can see.
+            raise hidden
     return None
 
 
-def _wrong_next(case: Case) -> Lie | None:
-    if case.round.next_root == case.truth.next_root:
-        return None
-    false, true = case.vector(case.round.next_root, Kind.MODEL), case.truth.next_words
-    word = int(np.flatnonzero(false != true)[0])
-    top = case.levels[-1][0]
-    total = case.sums(len(case.levels), 0)
-    call = RefuteNext(
-        case.task,
-        case.number,
-        top,
-        word,
-        case.open(case.base, word),
-        case.open(total, word),
-        case.open(cast(Words, false), word),
+def _children(tree: Tree, level: int, index: int) -> tuple[tuple[SumNode, ...], tuple[Entry, ...]]:
+    """A node's children: nodes, or entries where it is of level 1."""
+    span = slice(index * tree.fan_in, (index + 1) * tree.fan_in)
+    return ((), tree.roster[span]) if level == 1 else (tree.levels[level - 2][span], ())
+
+
+def _wrong_weight(case: Case, tree: Tree, level: int, index: int, right: int) -> Lie:
+    path = tree.path(level, index)
+    call = RefuteTree(case.task, case.number, path, index, *_children(tree, level, index))
+    said = f"node {index} of level {level} claims a weight of {path[-1].weight}, its children have {right}"
+    return Lie(call, said)
+
+
+def _wrong_sum(case: Case, tree: Tree, truth: Truth, level: int, index: int) -> Lie:
+    path = tree.path(level, index)
+    claimed = case.vector(path[-1].vector_root, SUM_BYTES)
+    if isinstance(claimed, Misplaced):
+        accused = _accused(Vector.SUMS, claimed, path, index)
+        said = f"the sums of node {index} of level {level} are no vector of the task's"
+        return Lie(RefuteVector(case.task, case.number, accused), said)
+    word, right = _first_difference(claimed, truth.sums(level, index))
+    first = index * tree.fan_in
+    parts = tuple(
+        _open(truth.updates[child], word, case.parameters.leaf_words)
+        if level == 1
+        else truth.open_sums(level - 1, child, word)
+        for child in range(first, first + len(path[-1].children))
     )
+    call = RefuteSum(
+        case.task, case.number, path, index, word,
+        _open(claimed, word, case.parameters.leaf_words),
+        *_children(tree, level, index), parts,
+    )  # fmt: skip
+    said = f"node {index} of level {level} is not the sum of its children"
+    return Lie(call, said, word, int(claimed[word]), right)
+
+
+def _wrong_next(case: Case, tree: Tree, truth: Truth) -> Lie | None:
+    if case.round.next_root == truth.combined.next_root:
+        return None
+    claimed = case.vector(case.round.next_root, UPDATE_BYTES)
+    if isinstance(claimed, Misplaced):
+        call = RefuteVector(case.task, case.number, _accused(Vector.NEXT, claimed))
+        return Lie(call, "the next model is no vector of the task's")
+    word, right = _first_difference(claimed, [(0, truth.combined.next_words)])
+    leaf_words = case.parameters.leaf_words
+    refutation = RefuteNext(
+        case.task, case.number, tree.levels[-1][0], word,
+        _open(truth.base, word, leaf_words),
+        truth.open_sums(len(tree.levels), 0, word),
+        _open(claimed, word, leaf_words),
+    )  # fmt: skip
     said = "the next model is not the last one plus the mean of the updates"
-    return Lie(call, said, word, int(false[word]), int(true[word]))
+    return Lie(refutation, said, word, int(claimed[word]), right)
+
+
+def _first_difference(
+    claimed: Words | Sums, right: Iterator[tuple[int, Sums]] | list[tuple[int, Words]]
+) -> tuple[int, int]:
+    """The first word that is false, and what it should be. `right` comes in blocks, each with its first word."""
+    for start, block in right:
+        differ = np.flatnonzero(claimed[start : start + len(block)] != block)
+        if differ.size:
+            return start + int(differ[0]), int(block[differ[0]])
+    raise AssertionError("vectors of different roots have the same words")
+
+
+def _open(words: Words | Sums, word: int, leaf_words: int) -> Opening:
+    """The leaf of a vector that holds a word."""
+    size = leaf_words * words.itemsize
+    data, leaf = as_bytes(words), word // leaf_words
+    hashes = merkle.leaf_hashes(data, size)
+    return Opening(bytes(data[leaf * size : (leaf + 1) * size]), merkle.path(hashes, leaf))

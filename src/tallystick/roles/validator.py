@@ -6,25 +6,22 @@ It trusts nobody and is trusted by nobody: what it does anybody can do who has a
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import cast
 
-import numpy as np
-
-from ..aggregation import combine, sort_roster
-from ..blob import HEADER_BYTES
+from ..aggregation import combine
 from ..encoding import Words
-from ..errors import InvalidProof, NotProposed, NotRefuted, RoundVoid, TallystickError
+from ..errors import InvalidProof, NotProposed, NotRefuted, Refused, RoundVoid
+from ..fraud import UPDATE_BYTES
 from ..ledger import Ledger, Signer
 from ..ledger import Receipt as Transaction
 from ..ledger.author import commitment_author
-from ..protocol import Admitted, Committed, Excluded, Parameters, Phase, Refuted, Round
+from ..protocol import Parameters, Phase, Refuted, Round
 from ..store import Kind, Store
 from ..sumtree import Entry
-from .batch import Batch, read_batch
-from .evidence import Case, Hidden, Lie, find_false_batch, find_lie
+from .batch import Batch, standing
+from .evidence import Case, Hidden, Lie, Misplaced, Truth, find_false_batch, find_lie, read_vector
 
 log = logging.getLogger("tallystick")
 
@@ -34,30 +31,49 @@ class Verdict:
     """What came of judging one proposal.
 
     `lie` is None for a right proposal; `hidden` says what could not be had to judge it. `event` and `gas` tell of the refutation,
-    where this validator was the one to make it.
+    where this validator was the one to make it. `final_at` is when the proposal may become final.
     """
 
     number: int
     height: int
     proposer: bytes
-    lie: Lie | None
+    final_at: int
+    lie: Lie | None = None
     hidden: str | None = None
     event: Refuted | None = None
     gas: int = 0
 
 
+Found = Callable[[Verdict], None]
+
+
 class Validator:
-    """Judges the proposals of one task. `threads` changes speed only."""
+    """Judges the proposals of one task. Without a `signer` it tells and sends nothing. `threads` changes speed only.
+
+    `found`, if given, is told of a lie before its refutation is sent, so that a killed validator remembers what it saw.
+    `keep` is a store for the models that were recomputed.
+    """
 
     def __init__(
-        self, ledger: Ledger, store: Store, signer: Signer, task: bytes, *, threads: int = 1
+        self,
+        ledger: Ledger,
+        store: Store,
+        signer: Signer | None,
+        task: bytes,
+        *,
+        threads: int = 1,
+        found: Found | None = None,
+        keep: Store | None = None,
     ) -> None:
         self.ledger = ledger
         self.store = store
         self.task = task
         self.threads = threads
+        self._keep = keep
         self._signer = signer
-        self._judged: set[tuple[int, int]] = set()
+        self._found = found
+        self._judged: dict[tuple[int, Round, bytes], bool] = {}
+        """Proposals with the root of the model they stand on (a chain may be reorganised): whether each is right."""
 
     @cached_property
     def parameters(self) -> Parameters:
@@ -73,35 +89,48 @@ class Validator:
         for number, current in self._proposals():
             if height is not None and current.height > height:
                 break
-            if (number, current.attempt) in self._judged:
-                continue
-            verdict = self.judge(number)
-            if verdict.hidden is None:
-                self._judged.add((number, current.attempt))
-            verdicts.append(verdict)
-            if verdict.lie is not None:
+            key = (number, current, self.ledger.round(self.task, current.parent).next_root)
+            if key not in self._judged:
+                verdict = self.judge(number)
+                verdicts.append(verdict)
+                if verdict.hidden is not None:
+                    continue
+                self._judged[key] = verdict.lie is None
+            if not self._judged[key]:
                 break
         return verdicts
 
     def judge(self, number: int) -> Verdict:
         """Recompute the proposal of a round and refute it if it is false."""
         current = self.ledger.round(self.task, number)
-        about = (number, current.height, current.proposer)
+        about = (number, current.height, current.proposer, current.final_at)
         try:
             lie = self._find(number, current)
         except Hidden as hidden:
             log.warning("round %d: cannot be judged: %s", number, hidden)
-            return Verdict(*about, None, str(hidden))
+            return Verdict(*about, hidden=str(hidden))
         if lie is None:
-            return Verdict(*about, None)
+            return Verdict(*about)
         log.warning("round %d: false: %s", number, lie.said)
+        if self._found is not None:
+            self._found(Verdict(*about, lie))
+        if self._signer is None:
+            return Verdict(*about, lie)
         try:
             sent = self.ledger.send(self._signer, lie.call)[0]
-        except (NotProposed, RoundVoid):  # Another validator was first.
-            return Verdict(*about, lie)
-        except (InvalidProof, NotRefuted) as refused:
-            raise AssertionError(f"evidence that the ledger does not take: {refused}") from refused
+        except (InvalidProof, NotProposed, NotRefuted, RoundVoid) as refused:
+            if self._stands(number, current, refused):
+                raise AssertionError(
+                    f"evidence that the ledger does not take: {refused}"
+                ) from refused
+            return Verdict(*about, lie)  # Another validator was first.
         return Verdict(*about, lie, None, _refuted(sent), sent.gas)
+
+    def _stands(self, number: int, judged: Round, refused: Refused) -> bool:
+        """Whether the ledger still holds the very proposal that was judged, and would hear of it."""
+        return isinstance(refused, InvalidProof | NotRefuted) and (
+            self.ledger.round(self.task, number) == judged
+        )
 
     def _proposals(self) -> list[tuple[int, Round]]:
         """Proposed rounds of the branch that are not final, oldest first."""
@@ -116,63 +145,65 @@ class Validator:
         return found[::-1]
 
     def _find(self, number: int, current: Round) -> Lie | None:
-        p = self.parameters
-        members: set[bytes] = set()
-        direct: dict[bytes, Entry] = {}
-        excluded: set[bytes] = set()
-        for _, event in self.ledger.events(self.task, None):
-            if isinstance(event, Admitted):
-                members.add(event.member)
-            elif isinstance(event, Committed) and event.round == number:
-                direct[event.member] = Entry(event.member, event.weight, event.root)
-            elif isinstance(event, Excluded) and event.round == number:
-                excluded.add(event.member)
-        batch = self._batch(current) if current.adopted else None
-        entries = dict(direct)
-        if batch is not None:
-            unsigned = [
-                entry.member not in members
-                or not 1 <= entry.weight <= p.max_weight
-                or entry.member
-                != commitment_author(
-                    self.ledger.chain_id, self.ledger.contract, self.task, number, entry, signature
-                )
-                for entry, signature in zip(batch.roster, batch.signatures, strict=True)
-            ]
-            lie = find_false_batch(self.task, number, batch, unsigned)
-            if lie is not None:
-                return lie
-            entries = {entry.member: entry for entry in batch.roster} | direct
-        roster = sort_roster(entry for entry in entries.values() if entry.member not in excluded)
-        base = self._vector(self.ledger.round(self.task, current.parent).next_root, Kind.MODEL)
-        updates = [self._update(entry) for entry in roster]
-        truth = combine(base, roster, updates, p.leaf_words, p.fan_in, self.threads)
+        stands = standing(self.ledger, self.task, number)
+        batch: Batch | None = None
+        if current.adopted:
+            found = find_false_batch(
+                self.store,
+                self.task,
+                number,
+                current,
+                lambda entry, signature: (
+                    entry.member not in stands.members
+                    or not 1 <= entry.weight <= self.parameters.max_weight
+                    or entry.member != self._author(number, entry, signature)
+                ),
+            )
+            if isinstance(found, Lie):
+                return found
+            batch = found
+        entries = stands.roster(batch)
+        truth: Truth | Hidden
+        try:
+            truth = self._truth(current, entries)
+        except Hidden as hidden:
+            truth = hidden
+        direct = frozenset(stands.direct.values())
         case = Case(
-            self.task, number, current, p, self.store, base, roster, updates, truth,
-            tuple(direct.values()), batch,
-        )  # fmt: skip
+            self.task, number, current, self.parameters, self.store, entries, direct, batch, truth
+        )
         return find_lie(case)
 
-    def _batch(self, current: Round) -> Batch:
-        try:
-            return read_batch(self.store, current.batch_root)
-        except TallystickError as error:
-            raise Hidden(f"the adopted batch is not to be had: {error}") from error
+    def _author(self, number: int, entry: Entry, signature: bytes) -> bytes:
+        ledger = self.ledger
+        return commitment_author(
+            ledger.chain_id, ledger.contract, self.task, number, entry, signature
+        )
 
-    def _vector(self, root: bytes, kind: Kind) -> Words:
+    def _truth(self, current: Round, entries: tuple[Entry, ...]) -> Truth:
+        """What the round comes to, from memory maps. Raises `Hidden` where a vector, or any member to count, is missing."""
+        if not entries:
+            raise Hidden("nobody's commitment counts in this round")
+        p = self.parameters
+        base = self._vector(self.ledger.round(self.task, current.parent).next_root, "the model")
+        updates = [
+            self._vector(entry.root, f"the update of 0x{entry.member.hex()}") for entry in entries
+        ]
+        combined = combine(base, entries, updates, p.leaf_words, p.fan_in, self.threads)
+        if self._keep is not None:
+            self._keep.put(Kind.MODEL, combined.next_words, p.leaf_words)
+        return Truth(p, entries, base, updates, combined)
+
+    def _vector(self, root: bytes, name: str) -> Words:
         p = self.parameters
         try:
-            return cast(Words, self.store.get(root, kind, p.leaf_words, p.dimension))
-        except TallystickError as error:
-            raise Hidden(f"{kind.name.lower()} {root.hex()} is not to be had: {error}") from error
-
-    def _update(self, entry: Entry) -> Words:
-        """An update as a memory map, hashed once."""
-        self._vector(entry.root, Kind.UPDATE)
-        count = self.parameters.dimension
-        return np.memmap(self.store.path(entry.root), "<i4", "r", HEADER_BYTES, (count,))
+            found = read_vector(self.store, root, UPDATE_BYTES, p.dimension, p.leaf_words)
+        except Hidden as hidden:
+            raise Hidden(f"{name}: {hidden}") from hidden
+        if isinstance(found, Misplaced):
+            raise Hidden(f"{name}: {root.hex()} is no vector of {p.dimension} words")
+        return found  # type: ignore[return-value]  # int32, as it was asked for.
 
 
 def _refuted(sent: Transaction) -> Refuted | None:
-    events: Sequence[object] = sent.events
-    return next((event for event in events if isinstance(event, Refuted)), None)
+    return next((event for event in sent.events if isinstance(event, Refuted)), None)
