@@ -70,9 +70,10 @@ contract Ledger is ILedger {
 
     mapping(bytes32 task => Task) internal _tasks;
     mapping(bytes32 task => mapping(uint32 number => Round)) internal _rounds;
-    /// @dev slot[round % slots] = round << 224 | first 28 bytes of the commitment's digest (zeros once excluded).
+    /// @dev slot[round % slots] = round << 224 | first 28 bytes of the commitment's digest.
     mapping(bytes32 task => mapping(address member => bytes32[64])) internal _slots;
-    mapping(bytes32 task => mapping(uint32 number => mapping(address member => bool))) internal _batchExcluded;
+    /// @dev Who excluded a member: [0] its entry in the batch, [1] its direct commitment.
+    mapping(bytes32 task => mapping(uint32 number => mapping(address member => address[2]))) internal _excluders;
     mapping(address account => Balance) internal _balances;
 
     /// @inheritdoc ILedger
@@ -234,23 +235,20 @@ contract Ledger is ILedger {
         _checkBonded(t.parameters.bond);
         if (reason == 0 || reason > LAST_REASON) revert InvalidReason(reason);
 
-        bytes32[64] storage own = _slots[id][member];
-        uint256 slot = number % r.slots;
-        bytes32 held = own[slot];
-        if (_roundOf(held) == number) {
-            bytes32 gone = _held(number, 0);
-            if (held == gone) revert AlreadyExcluded(member);
+        bytes32 held = _slots[id][member][number % r.slots];
+        uint256 direct = _roundOf(held) == number ? 1 : 0;
+        address[2] storage excluders = _excluders[id][number][member];
+        if (excluders[direct] != address(0)) revert AlreadyExcluded(member);
+        excluders[direct] = msg.sender;
+        if (direct == 1) {
             if (held != _held(number, _digest(id, number, member, weight, root))) revert NotCommitted(member);
-            own[slot] = gone;
             // Only these are counted, for only they cannot be forged: see the specification.
             r.excluded += 1;
         } else {
-            if (_batchExcluded[id][number][member]) revert AlreadyExcluded(member);
             bytes32 entry = Merkle.leafHash(abi.encodePacked(member, weight, root, signature));
             if (held == 0 || !Merkle.isIncluded(r.batchRoot, entry, index, r.batchCount, path)) {
                 revert NotCommitted(member);
             }
-            _batchExcluded[id][number][member] = true;
         }
 
         emit Excluded(id, number, member, reason);
@@ -414,7 +412,7 @@ contract Ledger is ILedger {
     function commitment(bytes32 id, uint32 number, address member) external view returns (bool held, bytes28 digest) {
         bytes32 slot = _slots[id][member][number % _task(id).parameters.slots];
         held = number > 0 && _roundOf(slot) == number;
-        if (held) digest = bytes28(slot << 32);
+        if (held && _excluders[id][number][member][1] == address(0)) digest = bytes28(slot << 32);
     }
 
     /// @inheritdoc ILedger
@@ -432,11 +430,18 @@ contract Ledger is ILedger {
         c.leafWords = p.leafWords;
         c.fanIn = p.fanIn;
         c.maxWeight = p.maxWeight;
+        c.proposer = r.proposer;
     }
 
     /// @inheritdoc ILedger
-    function isBatchExcluded(bytes32 id, uint32 number, address member) external view returns (bool) {
-        return _batchExcluded[id][number][member];
+    function standing(bytes32 id, uint32 number, address member)
+        external
+        view
+        returns (bytes28 digest, address excluder, address batchExcluder)
+    {
+        bytes32 slot = _slots[id][member][number % _task(id).parameters.slots];
+        if (_roundOf(slot) == number) digest = bytes28(slot << 32);
+        (batchExcluder, excluder) = (_excluders[id][number][member][0], _excluders[id][number][member][1]);
     }
 
     /// @inheritdoc ILedger
@@ -458,10 +463,14 @@ contract Ledger is ILedger {
         if (t.parameters.sponsor == address(0)) revert UnknownTask(id);
     }
 
-    /// @dev Whether the proposal that a round was opened on is refuted, or void itself.
+    /// @dev Whether any proposal that a round builds on is refuted, from its parent down to a final one: fewer than `slots` steps.
     function _isVoid(bytes32 id, Round storage r) internal view returns (bool) {
-        Round storage parent = _rounds[id][r.parent];
-        return parent.phase == Phase.Void || parent.attempt != r.parentAttempt;
+        while (true) {
+            Round storage parent = _rounds[id][r.parent];
+            if (parent.phase == Phase.Void || parent.attempt != r.parentAttempt) return true;
+            if (parent.phase == Phase.Final) return false;
+            r = parent;
+        }
     }
 
     function _releaseBond(Task storage t, Round storage r) internal {

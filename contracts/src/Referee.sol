@@ -61,7 +61,8 @@ contract Referee {
         return Fraud.isWrongVector(_claim(id, number), accused);
     }
 
-    /// @notice See `ILedger.refuteEntry`: an entry is neither the member's direct commitment nor, without one, in the adopted batch.
+    /// @notice See `ILedger.refuteEntry`: an entry is neither the member's direct commitment nor in the adopted batch, or the proposer
+    /// itself excluded it.
     function refuteEntry(bytes32 id, uint32 number, Placed calldata placed, Signed[] calldata batch)
         external
         view
@@ -71,9 +72,11 @@ contract Referee {
         Entry calldata entry = placed.entry;
         if (Fraud.isWrongPlace(c, placed)) return true;
         if (!_isEligible(c, id, entry)) return true;
-        (bool held, bytes28 digest) = ILedger(msg.sender).commitment(id, number, entry.member);
-        if (held) return digest != _digest(id, number, entry);
-        if (c.batchCount == 0 || ILedger(msg.sender).isBatchExcluded(id, number, entry.member)) return true;
+        (bytes28 digest, address excluder, address batchExcluder) =
+            ILedger(msg.sender).standing(id, number, entry.member);
+        if (excluder == c.proposer) return true;
+        if (digest == _digest(id, number, entry)) return false;
+        if (c.batchCount == 0 || batchExcluder == c.proposer) return true;
         return Fraud.isAbsentFromBatch(c, entry, batch);
     }
 
@@ -95,13 +98,12 @@ contract Referee {
         Placed[] calldata neighbours
     ) external view returns (bool) {
         Claim memory c = _claim(id, number);
-        (bool held, bytes28 digest) = ILedger(msg.sender).commitment(id, number, entry.member);
+        (bytes28 digest, address excluder, address batchExcluder) =
+            ILedger(msg.sender).standing(id, number, entry.member);
         if (batch.length == 0) {
-            if (!held || digest != _digest(id, number, entry)) revert InvalidProof("commitment");
+            if (digest != _digest(id, number, entry) || excluder != address(0)) revert InvalidProof("commitment");
         } else {
-            if (held || ILedger(msg.sender).isBatchExcluded(id, number, entry.member)) {
-                revert InvalidProof("commitment");
-            }
+            if (digest != 0 || batchExcluder != address(0)) revert InvalidProof("commitment");
             if (batch.length != 1 || Fraud.digest(batch[0].entry) != Fraud.digest(entry)) revert InvalidProof("batch");
             Fraud.checkSigned(c, batch[0]);
         }

@@ -508,8 +508,11 @@ class Task:
     members: set[Address] = field(default_factory=set)
     rounds: dict[int, Round] = field(default_factory=dict)
     commitments: dict[tuple[Address, int], tuple[int, bytes]] = field(default_factory=dict)
-    """(member, round % slots) -> (round, digest). An excluded commitment keeps its round and loses its digest."""
-    batch_excluded: set[tuple[int, Address]] = field(default_factory=set)
+    """(member, round % slots) -> (round, digest)."""
+    excluders: dict[tuple[int, Address], Address] = field(default_factory=dict)
+    """(round, member) -> who excluded its direct commitment."""
+    batch_excluders: dict[tuple[int, Address], Address] = field(default_factory=dict)
+    """(round, member) -> who excluded its entry in the batch."""
 
 
 Author = Callable[[int, Address, TaskId, int, Entry, bytes], Address]
@@ -583,7 +586,9 @@ def get_commitment(state: State, task: TaskId, number: int, member: Address) -> 
     """
     found = get_task(state, task)
     held_round, digest = found.commitments.get((member, number % found.parameters.slots), (0, b""))
-    return digest if number > 0 and held_round == number else None
+    if number == 0 or held_round != number:
+        return None
+    return bytes(DIGEST_BYTES) if (number, member) in found.excluders else digest
 
 
 def is_member(state: State, task: TaskId, account: Address) -> bool:
@@ -723,9 +728,10 @@ def process_commit_batch(
 
 
 def process_exclude(state: State, call: Exclude, sender: Address, now: int) -> tuple[Event, ...]:
-    """Direct commitments are looked up first: where a member is in the batch too, the direct one counts.
+    """Direct commitments are looked up first, also where a member is in the batch too.
 
-    Only direct exclusions are counted, for only they cannot be forged: an aggregator that batches and excludes entries
+    An exclusion allows every proposal to do without the member, and obliges its author's own: if it bound the others', it could be
+    slipped in ahead of an honest proposal to make that false, and earn the bounty. Only direct exclusions are counted, for only they cannot be forged: an aggregator that batches and excludes entries
     which nobody signed must not be able to close the round on members who have yet to commit.
     """
     task = get_task(state, call.task)
@@ -736,10 +742,11 @@ def process_exclude(state: State, call: Exclude, sender: Address, now: int) -> t
         raise errors.NotBonded(sender)
     if call.reason not in set(Reason):
         raise errors.InvalidReason(call.reason)
+    who = (call.round, call.member)
     slot = (call.member, call.round % task.parameters.slots)
     held_round, held = task.commitments.get(slot, (0, b""))
     if held_round == call.round:
-        if held == bytes(DIGEST_BYTES):
+        if who in task.excluders:
             raise errors.AlreadyExcluded(call.member)
         digest = commitment_digest(
             state.chain_id,
@@ -752,17 +759,17 @@ def process_exclude(state: State, call: Exclude, sender: Address, now: int) -> t
         )
         if digest[:DIGEST_BYTES] != held:
             raise errors.NotCommitted(call.member)
-        task.commitments[slot] = (call.round, bytes(DIGEST_BYTES))
+        task.excluders[who] = sender
         task.rounds[call.round] = replace(current, excluded=current.excluded + 1)
     else:
-        if (call.round, call.member) in task.batch_excluded:
+        if who in task.batch_excluders:
             raise errors.AlreadyExcluded(call.member)
         entry = merkle.leaf_hash(entry_bytes(call.member, call.weight, call.root) + call.signature)
         if call.member not in task.members or not merkle.is_included(
             current.batch_root, entry, call.index, current.batch_count, call.path
         ):
             raise errors.NotCommitted(call.member)
-        task.batch_excluded.add((call.round, call.member))
+        task.batch_excluders[who] = sender
     return (Excluded(call.task, call.round, call.member, call.reason),)
 
 
@@ -834,7 +841,7 @@ def process_finalise(state: State, call: Finalise, sender: Address, now: int) ->
 
 
 def process_void(state: State, call: Void, sender: Address, now: int) -> tuple[Event, ...]:
-    """Rounds are voided one by one, oldest first, so that a refutation costs the same however many there are."""
+    """Rounds are voided one by one, in any order, so that a refutation costs the same however many there are."""
     task = get_task(state, call.task)
     current = task.rounds.get(call.round, Round())
     if current.phase not in {Phase.OPEN, Phase.PROPOSED} or not is_void(task, current):
@@ -846,9 +853,17 @@ def process_void(state: State, call: Void, sender: Address, now: int) -> tuple[E
 
 
 def is_void(task: Task, current: Round) -> bool:
-    """Whether the proposal that a round was opened on is refuted, or void itself."""
-    parent = task.rounds[current.parent]
-    return parent.phase == Phase.VOID or parent.attempt != current.parent_attempt
+    """Whether any proposal that a round builds on is refuted, from its parent down to a final one: fewer than `slots` steps.
+
+    Were only the parent asked, a lie built on a refuted lie could be refuted too, and leave the task pending on a void round.
+    """
+    while True:
+        parent = task.rounds[current.parent]
+        if parent.phase == Phase.VOID or parent.attempt != current.parent_attempt:
+            return True
+        if parent.phase == Phase.FINAL:
+            return False
+        current = parent
 
 
 def release_bond(state: State, task: Task, proposer: Address) -> None:
@@ -919,16 +934,23 @@ def is_false(state: State, call: Refutation) -> tuple[bool, Fault]:
 
 
 def is_uncommitted(state: State, task: Task, claim: Claim, call: RefuteEntry) -> bool:
-    """Whether a roster entry is neither the member's direct commitment nor, without one, in the adopted batch."""
+    """Whether a roster entry is neither the member's direct commitment nor in the adopted batch, or was excluded by the proposer.
+
+    Either of a member's two commitments is right: one that it adds at the last moment makes nobody a liar who has the other.
+    """
     entry = call.placed.entry
     if fraud.is_wrong_place(claim, call.placed):
         return True
     if entry.member not in task.members or not 1 <= entry.weight <= task.parameters.max_weight:
         return True
-    held = get_commitment(state, call.task, call.round, entry.member)
-    if held is not None:
-        return held != compute_commitment(state, call.task, call.round, entry)
-    if claim.batch_count == 0 or (call.round, entry.member) in task.batch_excluded:
+    who, proposer = (call.round, entry.member), task.rounds[call.round].proposer
+    if task.excluders.get(who) == proposer:
+        return True
+    # Also if another account excluded it.
+    held = task.commitments.get((entry.member, call.round % task.parameters.slots))
+    if held == (call.round, compute_commitment(state, call.task, call.round, entry)):
+        return False
+    if claim.batch_count == 0 or task.batch_excluders.get(who) == proposer:
         return True
     return fraud.is_absent_from_batch(claim, entry, call.batch)
 
@@ -941,7 +963,7 @@ def is_omitted(state: State, task: Task, claim: Claim, call: RefuteOmission) -> 
         if held is None or held != compute_commitment(state, call.task, call.round, entry):
             raise errors.InvalidProof("commitment")
     else:
-        if held is not None or (call.round, entry.member) in task.batch_excluded:
+        if held is not None or (call.round, entry.member) in task.batch_excluders:
             raise errors.InvalidProof("commitment")
         if len(call.batch) != 1 or call.batch[0].entry != entry:
             raise errors.InvalidProof("batch")

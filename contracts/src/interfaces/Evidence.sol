@@ -86,4 +86,5 @@ struct Claim {
     uint256 leafWords;
     uint256 fanIn;
     uint256 maxWeight;
+    address proposer;
 }

@@ -168,10 +168,11 @@ interface ILedger is ILedgerEvents {
     function commit(bytes32 id, uint32 number, uint32 weight, bytes32 root) external;
 
     /// @notice Post the Merkle root of `count` roster entries whose members signed them (EIP-712). Bonded aggregators only,
-    /// once a round. A member in a batch may commit directly as well, and then the direct commitment counts.
+    /// once a round. A member in a batch may commit directly as well, and then a roster may hold either.
     function commitBatch(bytes32 id, uint32 number, bytes32 root, uint32 count) external;
 
-    /// @notice Leave a committed member out of a round, for a reason on the record. Bonded aggregators only.
+    /// @notice Leave a committed member out of a round, for a reason on the record. Bonded aggregators only. Every proposal may then do
+    /// without the member; the caller's own must, and no other, so that nobody can make a proposal false that is on its way.
     /// @param signature The member's in the batch; unused for a direct commitment.
     /// @param index Position of the member's entry in the batch; unused for a direct commitment.
     /// @param path Merkle path of the entry in the batch; unused for a direct commitment.
@@ -258,14 +259,18 @@ interface ILedger is ILedgerEvents {
     /// @notice Show that an adopted batch has an entry that no member signed, or two neighbours out of order.
     function refuteBatch(bytes32 id, uint32 number, Signed[] calldata entries) external;
 
-    /// @notice Void a round that builds on a refuted proposal, and free its proposer's bond. Oldest first.
+    /// @notice Void a round that builds on a refuted proposal, and free its proposer's bond.
     function void(bytes32 id, uint32 number) external;
 
     /// @notice What a proposal claims, for the referee. Reverts unless the round holds a proposal that could be refuted.
     function claim(bytes32 id, uint32 number) external view returns (Claim memory);
 
-    /// @notice Whether a member's entry in a round's batch was excluded.
-    function isBatchExcluded(bytes32 id, uint32 number, address member) external view returns (bool);
+    /// @notice What the referee needs to know of a member in a round: the first 28 bytes of the digest that it committed to directly
+    /// (zero if it did not), and who excluded that and its entry in the batch (zero if nobody did).
+    function standing(bytes32 id, uint32 number, address member)
+        external
+        view
+        returns (bytes28 digest, address excluder, address batchExcluder);
 
     /// @notice Wei of refuted bonds that went to nobody.
     function slashed() external view returns (uint256);
