@@ -20,12 +20,18 @@ def compiled() -> str:
         built = json.loads((CONTRACTS / "out" / "Ledger.sol" / "Ledger.json").read_text())
     except FileNotFoundError:
         sys.exit("contracts/out is empty. Run forge build first (make contracts does).")
+    # The ledger passes on what its referee reverts with, so its ABI has the referee's errors too.
+    referee = json.loads((CONTRACTS / "out" / "Referee.sol" / "Referee.json").read_text())
+    known = {item["name"] for item in built["abi"] if item["type"] == "error"}
+    passed_on = [
+        item for item in referee["abi"] if item["type"] == "error" and item["name"] not in known
+    ]
     sources = sorted((CONTRACTS / "src").rglob("*.sol"))
     digest = sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
     artifact = {
         "contract": "Ledger",
         "sources_sha256": digest,
-        "abi": built["abi"],
+        "abi": built["abi"] + passed_on,
         "bytecode": built["bytecode"]["object"],
     }
     return json.dumps(artifact, indent=1, sort_keys=True) + "\n"
