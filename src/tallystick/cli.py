@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from . import __version__, keys, ledger, store, terminal
+from . import __version__, keys, ledger, processes, store, terminal
 from .blob import Kind
 from .errors import InvalidParameter, TallystickError
 
@@ -22,6 +22,8 @@ keys_app = typer.Typer(help="Keystore files.", no_args_is_help=True)
 task_app = typer.Typer(help="Tasks on a ledger.", no_args_is_help=True)
 app.add_typer(keys_app, name="keys")
 app.add_typer(task_app, name="task")
+app.command()(processes.participate)
+app.command()(processes.aggregate)
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 LedgerUrl = Annotated[

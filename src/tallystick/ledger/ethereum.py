@@ -97,7 +97,8 @@ class EthereumLedger:
         return True
 
     def now(self) -> int:
-        return int(self._ask(lambda: self._web3.eth.get_block("latest"))["timestamp"])
+        # The block being made: a node that mines on demand has no new one until somebody sends.
+        return int(self._ask(lambda: self._web3.eth.get_block("pending"))["timestamp"])
 
     def wait(self, until: int) -> None:
         # A node that mines on demand has no block until somebody sends: go by the machine's clock then.
@@ -132,6 +133,9 @@ class EthereumLedger:
 
     def is_member(self, task: TaskId, account: Address) -> bool:
         return contract.decode_flag("isMember", self._view("isMember", task, account))
+
+    def excluders(self, task: TaskId, number: int, member: Address) -> tuple[Address, Address]:
+        return contract.decode_excluders(self._view("standing", task, number, member))
 
     def events(self, task: TaskId, since: Cursor | None = None) -> Iterator[tuple[Cursor, Event]]:
         """Events after `since`. If `since` is no longer on the chain (a reorganisation), raises `LedgerUnavailable`:

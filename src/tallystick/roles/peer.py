@@ -105,10 +105,10 @@ class Peer:
     def _finish(self, head: Round) -> str | None:
         if head.phase == Phase.FINAL:
             return DONE
-        due = finality.unfinished(self.ledger, self.task)[0]
-        if due[1].final_at <= self.ledger.now() and self._my_turn(due[0], due[1]):
-            self.ledger.send(self._signer, Finalise(self.task, due[0]))
-            return self._did("finalised", due[1].height)
+        for number, due in finality.unfinished(self.ledger, self.task)[:1]:
+            if due.final_at <= self.ledger.now() and self._my_turn(number, due):
+                self.ledger.send(self._signer, Finalise(self.task, number))
+                return self._did("finalised", due.height)
         return None
 
     def _open(self, number: int, head: Round) -> str | None:
