@@ -167,7 +167,9 @@ class Court:
             levels.append([])
             for index in range(-(-len(below) // FAN_IN)):
                 group = below[index * FAN_IN : (index + 1) * FAN_IN]
-                sums = alter_sums(level, index, sum((each[3] for each in group), np.zeros(SIZE, np.int64)))
+                sums = alter_sums(
+                    level, index, sum((each[3] for each in group), np.zeros(SIZE, np.int64))
+                )
                 node = SumNode(
                     sum(each[0] for each in group), sum(each[1] for each in group),
                     self.root(sums), tuple(each[2] for each in group),
@@ -226,7 +228,9 @@ class Court:
         assert (verdict.number, verdict.event.fault) == (false, fault), verdict.lie.said
         bounty = bond * self.parameters.bounty // 100
         after = {who: self.ledger.balance(address_of(who)) for who in (self.liar, self.key)}
-        assert after[self.liar] == replace(before[self.liar], locked=before[self.liar].locked - bond)
+        assert after[self.liar] == replace(
+            before[self.liar], locked=before[self.liar].locked - bond
+        )
         assert after[self.key] == replace(before[self.key], free=before[self.key].free + bounty)
 
         boss = self.aggregator()

@@ -12,11 +12,9 @@ import pytest
 from court import BASE, FAN_IN, LEAF, SIZE, Court
 from tallystick import ledger, merkle
 from tallystick.blob import Kind
-from tallystick.commitment import SIGNED_ENTRY_BYTES
-from tallystick.encoding import as_bytes
 from tallystick.errors import Refused
 from tallystick.ledger import Ledger, address_of
-from tallystick.protocol import Commit, Exclude, Fault, Phase, Propose, Reason
+from tallystick.protocol import Commit, Exclude, Fault, Phase, Reason
 from tallystick.roles import auditor, finality
 from tallystick.roles.batch import Batch
 from tallystick.sumtree import Entry, SumNode, widths
@@ -217,21 +215,57 @@ def test_a_roster_out_of_order(court: Make) -> None:
     at.convict(Fault.ORDER, right)
 
 
-def exclude(at: Court, entry: Entry, *shown: object) -> None:
+def exclude(at: Court, entry: Entry, *shown: object, by: str = "liar") -> None:
     call = Exclude(
         at.task, at.number, entry.member, entry.weight, entry.root, Reason.WITHHELD, *shown
     )
-    at.ledger.send(at.honest, call)
+    at.ledger.send(getattr(at, by), call)
 
 
 @pytest.mark.parametrize("kept", [0, 2])
 def test_an_excluded_member_is_not_counted(court: Make, kept: int) -> None:
-    """Promise: who is excluded on the ledger cannot be in the roster."""
+    """Promise: whom a proposer excluded it cannot count."""
     at = court(4)
     everybody = at.open([0, 1, 2])
     exclude(at, everybody[kept])
     at.lie(everybody)
     at.convict(Fault.ENTRY, [e for k, e in enumerate(everybody) if k != kept], excluded=1)
+
+
+@pytest.mark.parametrize("counted", [True, False])
+def test_an_exclusion_by_another(court: Make, counted: bool) -> None:
+    """Promise: an exclusion that somebody slips in makes no honest proposal false, with or without the member."""
+    at = court(4)
+    everybody = at.open([0, 1, 2])
+    exclude(at, everybody[1], by="honest")
+    roster = [e for k, e in enumerate(everybody) if counted or k != 1]
+    at.propose(len(roster), *at.truth(roster))
+    (verdict,) = at.validator().watch()
+    assert (verdict.lie, verdict.hidden) == (None, None)
+
+
+def test_a_lie_over_an_unusual_roster(court: Make) -> None:
+    """Promise: a lie is found whichever of the allowed rosters it is told over."""
+    at = court(4)
+    everybody = at.open([0, 1, 2])
+    exclude(at, everybody[0], by="honest")
+    exclude(at, everybody[1], by="honest")
+    at.lie([everybody[0], everybody[2]], alter_sums=lambda level, i, sums: sums + 1)
+    at.convict(Fault.SUM, [everybody[2]], excluded=2)
+
+
+@pytest.mark.parametrize("batched", [True, False])
+def test_a_member_that_committed_twice(court: Make, batched: bool) -> None:
+    """Promise: of two commitments either is right, so that a late second one makes nobody a liar."""
+    at = court(3)
+    at.open([])
+    at.post(at.batch([0, 1, 2]))
+    second = at.entry(1, weight=9)
+    at.ledger.send(at.keys[1], Commit(at.task, 1, second.weight, second.root))
+    roster = [at.entry(0), at.entry(1) if batched else second, at.entry(2)]
+    at.propose(3, *at.truth(roster), adopt=True)
+    (verdict,) = at.validator().watch()
+    assert (verdict.lie, verdict.hidden) == (None, None)
 
 
 def test_a_round_in_which_nobody_counts(court: Make) -> None:
@@ -410,9 +444,7 @@ def test_an_update_of_another_length(court: Make) -> None:
     odd = Entry(address_of(at.keys[2]), 5, root)
     top = at.claim(right)
     leaf = SumNode(1, 5, top.levels[0][0].vector_root, (odd.digest,))
-    above = SumNode(
-        3, top.weight + 5, leaf.vector_root, (top.levels[0][0].digest, leaf.digest)
-    )
+    above = SumNode(3, top.weight + 5, leaf.vector_root, (top.levels[0][0].digest, leaf.digest))
     for node in (leaf, above):
         at.document(node.data)
     at.propose(3, above.digest, at.publish(top.next_words(at.base())))
@@ -501,6 +533,7 @@ def test_hidden_data_is_reported_and_judged_when_it_appears(court: Make, what: s
 def test_what_is_hidden_stops_no_other_judgement(court: Make) -> None:
     """Promise: a proposal whose data is missing does not keep later ones from being judged."""
     at = court(2)
+    at.open([0])
     at.propose(2, b"\1" * 32, at.publish(BASE + 1))
     second = at.open([1])
     at.lie(second, alter_sums=lambda level, index, sums: sums + 1)
@@ -580,4 +613,3 @@ def test_false_evidence_against_an_honest_proposal_is_refused(court: Make) -> No
     with pytest.raises(Refused):
         other.ledger.send(other.key, replace(lie.call, task=other.task))
     assert other.ledger.round(other.task, 1).phase == Phase.PROPOSED
-    assert Propose and SIGNED_ENTRY_BYTES and as_bytes

@@ -591,6 +591,14 @@ def get_commitment(state: State, task: TaskId, number: int, member: Address) -> 
     return bytes(DIGEST_BYTES) if (number, member) in found.excluders else digest
 
 
+def get_excluders(
+    state: State, task: TaskId, number: int, member: Address
+) -> tuple[Address, Address]:
+    """Who excluded a member's direct commitment to a round, and its entry in the batch; zeros for nobody."""
+    found, who = get_task(state, task), (number, member)
+    return found.excluders.get(who, ZERO_ADDRESS), found.batch_excluders.get(who, ZERO_ADDRESS)
+
+
 def is_member(state: State, task: TaskId, account: Address) -> bool:
     """Whether the sponsor admitted the account."""
     return account in get_task(state, task).members

@@ -90,6 +90,10 @@ class Ledger(Protocol):
         """Whether the account was admitted."""
         ...
 
+    def excluders(self, task: TaskId, number: int, member: Address) -> tuple[Address, Address]:
+        """Who excluded a member's direct commitment to a round, and its entry in the batch; zeros for nobody."""
+        ...
+
     def events(self, task: TaskId, since: Cursor | None = None) -> Iterator[tuple[Cursor, Event]]:
         """A task's events in order, after `since`, each with the block it is in."""
         ...

@@ -212,6 +212,12 @@ def decode_commitment(data: bytes) -> bytes | None:
     return digest if held else None
 
 
+def decode_excluders(data: bytes) -> tuple[protocol.Address, protocol.Address]:
+    """Of `standing`'s answer, who excluded the direct commitment and who the entry in the batch."""
+    _, direct, batched = _outputs("standing", data)
+    return direct, batched
+
+
 def decode_balance(data: bytes) -> Balance:
     """`balance`'s answer."""
     return Balance(*_outputs("balance", data))

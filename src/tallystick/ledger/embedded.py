@@ -90,6 +90,9 @@ class EmbeddedLedger:
     def is_member(self, task: TaskId, account: Address) -> bool:
         return contract.decode_flag("isMember", self._view("isMember", task, account))
 
+    def excluders(self, task: TaskId, number: int, member: Address) -> tuple[Address, Address]:
+        return contract.decode_excluders(self._view("standing", task, number, member))
+
     def events(self, task: TaskId, since: Cursor | None = None) -> Iterator[tuple[Cursor, Event]]:
         self._catch_up()
         after = since.number if since else 0

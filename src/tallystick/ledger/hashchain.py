@@ -77,6 +77,10 @@ class HashchainLedger:
         self._catch_up()
         return protocol.is_member(self._state, task, account)
 
+    def excluders(self, task: TaskId, number: int, member: Address) -> tuple[Address, Address]:
+        self._catch_up()
+        return protocol.get_excluders(self._state, task, number, member)
+
     def events(self, task: TaskId, since: Cursor | None = None) -> Iterator[tuple[Cursor, Event]]:
         self._catch_up()
         after = since.number if since else 0

@@ -85,11 +85,15 @@ class Roster:
 
 @dataclass(frozen=True)
 class Standing:
-    """Who is a member, what was committed to a round on the ledger itself, and who is excluded from it."""
+    """Who is a member, what was committed to a round on the ledger itself, and who is excluded from it.
+
+    `accused` holds also those who committed after their entry in the batch was excluded, and so count after all.
+    """
 
     members: frozenset[bytes]
     direct: Mapping[bytes, Entry]
     excluded: Mapping[bytes, Reason]
+    accused: frozenset[bytes]
 
     def roster(self, batch: Batch | None) -> tuple[Entry, ...]:
         """Entries that count: a member's own commitment before the batch's."""
@@ -103,6 +107,7 @@ def standing(ledger: Ledger, task: bytes, number: int) -> Standing:
     members: set[bytes] = set()
     direct: dict[bytes, Entry] = {}
     excluded: dict[bytes, Reason] = {}
+    accused: set[bytes] = set()
     for _, event in ledger.events(task, None):
         if isinstance(event, Admitted):
             members.add(event.member)
@@ -112,7 +117,8 @@ def standing(ledger: Ledger, task: bytes, number: int) -> Standing:
             excluded.pop(event.member, None)
         elif isinstance(event, Excluded) and event.round == number:
             excluded[event.member] = Reason(event.reason)
-    return Standing(frozenset(members), direct, excluded)
+            accused.add(event.member)
+    return Standing(frozenset(members), direct, excluded, frozenset(accused))
 
 
 def make_batch(signed: Mapping[Entry, bytes]) -> Batch:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -128,8 +129,9 @@ class Tree:
 class Case:
     """One proposal and what is known about it.
 
-    `entries` is the right roster in order, `direct` what was committed on the ledger itself, `batch` the adopted batch, if any.
-    `truth` is what the entries come to, or why that cannot be told.
+    Every member of `required` must be in its roster, and no entry but the `allowed`: they differ where an exclusion by another than
+    the proposer lets a member be counted or not, and where one committed twice. `rosters` are those to try first. `recompute` gives
+    what a roster comes to, or raises `Hidden`. `direct` was committed on the ledger itself, `batch` is the adopted batch, if any.
     """
 
     task: bytes
@@ -137,23 +139,22 @@ class Case:
     round: Round
     parameters: Parameters
     store: Store
-    entries: tuple[Entry, ...]
+    required: tuple[Entry, ...]
+    allowed: frozenset[Entry]
+    rosters: tuple[tuple[Entry, ...], ...]
     direct: frozenset[Entry]
     batch: Batch | None
-    truth: Truth | Hidden
+    recompute: Callable[[tuple[Entry, ...]], Truth]
 
     @cached_property
-    def _known(self) -> dict[bytes, Entry | SumNode]:
+    def known(self) -> dict[bytes, Entry | SumNode]:
         """Nodes and entries that need not be fetched."""
-        found: dict[bytes, Entry | SumNode] = {e.digest: e for e in (*self.direct, *self.entries)}
-        if isinstance(self.truth, Truth):
-            found |= {n.digest: n for level in self.truth.combined.tree.levels for n in level}
-        return found
+        return {entry.digest: entry for entry in self.allowed}
 
     def node(self, digest: bytes) -> Entry | SumNode:
         """What stands in the claimed tree under a digest, or `Hidden`."""
-        if digest in self._known:
-            return self._known[digest]
+        if digest in self.known:
+            return self.known[digest]
         try:
             return parse(self.store.get(digest, Kind.DOCUMENT, DOCUMENT_LEAF).tobytes())
         except InvalidProof:
@@ -171,22 +172,33 @@ class Case:
 
 def find_lie(case: Case) -> Lie | None:
     """The first lie in a proposal, or None if there is none. Raises `Hidden` where it cannot be told."""
-    truth = case.truth
-    if isinstance(truth, Truth):
-        right = (len(case.entries), truth.combined.tree.root, truth.combined.next_root)
-        if (case.round.count, case.round.sum_root, case.round.next_root) == right:
-            return None
+    for roster in case.rosters:
+        with suppress(Hidden):
+            truth = case.recompute(roster)
+            if _is_right(case, truth):
+                return None
+            case.known.update((n.digest, n) for nodes in truth.combined.tree.levels for n in nodes)
     tree = _read_tree(case)
     if isinstance(tree, Lie):
         return tree
     lie = _wrong_roster(case, tree)
-    if lie is None and isinstance(truth, Hidden):
+    if lie is not None:
+        return lie
+    try:
+        truth = case.recompute(tree.roster)
+    except Hidden:
         lie = _wrong_update(case, tree)
         if lie is None:
-            raise truth
-    if lie is None and isinstance(truth, Truth):
-        lie = _wrong_sums(case, tree, truth) or _wrong_next(case, tree, truth)
-    return lie
+            raise
+        return lie
+    if _is_right(case, truth):
+        return None
+    return _wrong_sums(case, tree, truth) or _wrong_next(case, tree, truth)
+
+
+def _is_right(case: Case, truth: Truth) -> bool:
+    claimed = (case.round.count, case.round.sum_root, case.round.next_root)
+    return claimed == (len(truth.entries), truth.combined.tree.root, truth.combined.next_root)
 
 
 def find_false_batch(
@@ -334,9 +346,9 @@ def _read_tree(case: Case) -> Tree | Lie:
 
 def _wrong_roster(case: Case, tree: Tree) -> Lie | None:
     """An entry that nobody committed to, two out of order, or one that is missing."""
-    about, right, here = (case.task, case.number), set(case.entries), set(tree.roster)
+    about, here = (case.task, case.number), {entry.member for entry in tree.roster}
     for index, entry in enumerate(tree.roster):
-        if entry not in right:
+        if entry not in case.allowed:
             shown: tuple[Signed, ...] = ()
             if case.batch is not None:
                 beside = _beside(case.batch.roster, entry.member)
@@ -348,8 +360,8 @@ def _wrong_roster(case: Case, tree: Tree) -> Lie | None:
             both = (tree.placed(index), tree.placed(index + 1))
             said = f"roster entries {index} and {index + 1} are not in order"
             return Lie(RefuteOrder(*about, *both), said)
-    for entry in case.entries:
-        if entry not in here:
+    for entry in case.required:
+        if entry.member not in here:
             in_batch: tuple[Signed, ...] = ()
             if entry not in case.direct and case.batch is not None:
                 in_batch = (_signed(case.batch, case.batch.roster.index(entry)),)

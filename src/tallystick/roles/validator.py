@@ -8,9 +8,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 
-from ..aggregation import combine
+from ..aggregation import combine, sort_roster
 from ..encoding import Words
 from ..errors import InvalidProof, NotProposed, NotRefuted, Refused, RoundVoid
 from ..fraud import UPDATE_BYTES
@@ -20,7 +20,7 @@ from ..ledger.author import commitment_author
 from ..protocol import Parameters, Phase, Refuted, Round
 from ..store import Kind, Store
 from ..sumtree import Entry
-from .batch import Batch, standing
+from .batch import Batch, Standing, standing
 from .evidence import Case, Hidden, Lie, Misplaced, Truth, find_false_batch, find_lie, read_vector
 
 log = logging.getLogger("tallystick")
@@ -50,7 +50,8 @@ Found = Callable[[Verdict], None]
 class Validator:
     """Judges the proposals of one task. Without a `signer` it tells and sends nothing. `threads` changes speed only.
 
-    `found`, if given, is told of a lie before its refutation is sent, so that a killed validator remembers what it saw.
+    `found`, if given, is told of a lie before its refutation is sent, so that a killed validator remembers what it saw. Right models
+    are put into `keep`, if given, so that nobody who publishes a root and not its model can stop what follows from being judged.
     `keep` is a store for the models that were recomputed.
     """
 
@@ -72,6 +73,7 @@ class Validator:
         self._keep = keep
         self._signer = signer
         self._found = found
+        self._keep = keep
         self._judged: dict[tuple[int, Round, bytes], bool] = {}
         """Proposals with the root of the model they stand on (a chain may be reorganised): whether each is right."""
 
@@ -162,17 +164,39 @@ class Validator:
             if isinstance(found, Lie):
                 return found
             batch = found
-        entries = stands.roster(batch)
-        truth: Truth | Hidden
-        try:
-            truth = self._truth(current, entries)
-        except Hidden as hidden:
-            truth = hidden
-        direct = frozenset(stands.direct.values())
-        case = Case(
-            self.task, number, current, self.parameters, self.store, entries, direct, batch, truth
+        required = stands.roster(batch)
+        allowed = self._allowed(number, current, stands, batch)
+        direct = dict(stands.direct)
+        batched = {entry.member: entry for entry in batch.roster} if batch else {}
+        either = (direct | batched, batched | direct)
+        every = [sort_roster(e for e in entries.values() if e in allowed) for entries in either]
+        must = {entry.member for entry in required}
+        full = (
+            r for r in every if len(r) == current.count and must <= {entry.member for entry in r}
         )
+        rosters = dict.fromkeys([required, *full])
+        case = Case(
+            self.task, number, current, self.parameters, self.store, required, allowed,
+            tuple(rosters), frozenset(direct.values()), batch, self._recompute(current),
+        )  # fmt: skip
         return find_lie(case)
+
+    def _allowed(
+        self, number: int, current: Round, stands: Standing, batch: Batch | None
+    ) -> frozenset[Entry]:
+        """Entries that may be counted: all that were committed, save what the proposer itself excluded."""
+        direct, batched = set(stands.direct.values()), set(batch.roster if batch else ())
+        for member in stands.accused:
+            by = self.ledger.excluders(self.task, number, member)
+            if current.proposer == by[0]:
+                direct -= {entry for entry in direct if entry.member == member}
+            if current.proposer in by:
+                batched -= {entry for entry in batched if entry.member == member}
+        return frozenset(direct | batched)
+
+    def _recompute(self, current: Round) -> Callable[[tuple[Entry, ...]], Truth]:
+        """What rosters of a round come to, each worked out once."""
+        return cache(lambda entries: self._truth(current, entries))
 
     def _author(self, number: int, entry: Entry, signature: bytes) -> bytes:
         ledger = self.ledger
@@ -185,19 +209,23 @@ class Validator:
         if not entries:
             raise Hidden("nobody's commitment counts in this round")
         p = self.parameters
-        base = self._vector(self.ledger.round(self.task, current.parent).next_root, "the model")
+        root = self.ledger.round(self.task, current.parent).next_root
+        kept = self._keep is not None and self._keep.has(root)
+        base = self._vector(root, "the model", self._keep if kept else self.store)
         updates = [
             self._vector(entry.root, f"the update of 0x{entry.member.hex()}") for entry in entries
         ]
         combined = combine(base, entries, updates, p.leaf_words, p.fan_in, self.threads)
+        if self._keep is not None and combined.next_root == current.next_root:
+            self._keep.put(Kind.MODEL, combined.next_words, p.leaf_words)
         if self._keep is not None:
             self._keep.put(Kind.MODEL, combined.next_words, p.leaf_words)
         return Truth(p, entries, base, updates, combined)
 
-    def _vector(self, root: bytes, name: str) -> Words:
+    def _vector(self, root: bytes, name: str, store: Store | None = None) -> Words:
         p = self.parameters
         try:
-            found = read_vector(self.store, root, UPDATE_BYTES, p.dimension, p.leaf_words)
+            found = read_vector(store or self.store, root, UPDATE_BYTES, p.dimension, p.leaf_words)
         except Hidden as hidden:
             raise Hidden(f"{name}: {hidden}") from hidden
         if isinstance(found, Misplaced):
