@@ -44,9 +44,9 @@ def participate(
         str | None,
         typer.Option(help="NAME:MEMBER:MEMBERS:SEED, a member of a demo with its demo key."),
     ] = None,
-    aggregate: Annotated[
-        bool, typer.Option(help="Aggregate too, in turn with the others, behind a bond.")
-    ] = True,
+    train_only: Annotated[
+        bool, typer.Option(help="Leave aggregation, and the bond it needs, to others.")
+    ] = False,
     patience: Patience = 10.0,
     every: Every = 0.5,
     threads: Threads = 1,
@@ -56,7 +56,8 @@ def participate(
     if (train is None) == (demo is None):
         raise InvalidParameter("say who trains: --train MODULE:FUNCTION, or --demo.")
     key, work = _demo(demo) if demo else (keys.from_environment(), _function(cast(str, train)))
-    _run(key, work, aggregate, ledger_url, store_url, task, own, patience, every, threads, as_json)
+    bonded = not train_only
+    _run(key, work, bonded, ledger_url, store_url, task, own, patience, every, threads, as_json)
 
 
 def aggregate(
