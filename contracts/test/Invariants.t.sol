@@ -1,15 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.30;
 
-import "./Fixture.sol";
+import "./Court.sol";
 
-/// @dev Anybody calls anything at any time; most calls are refused, and those that are not must keep the books.
-contract Crowd is Fixture {
+/// @dev Anybody calls anything at any time; most calls are refused, and those that are not must keep the books. One-leaf models.
+contract Crowd is Court {
+    using Builder for *;
+
     mapping(uint32 round => bytes32) public finalHash;
     mapping(uint32 round => uint256) public proposals;
+    mapping(uint32 round => uint256) public refutations;
     mapping(uint32 round => mapping(address member => bytes28)) public committed;
+    /// @dev Words of the model that a round's proposal comes to, if a vector of words at all.
+    mapping(uint32 round => int256) internal _model;
+    mapping(uint32 round => int256) internal _claimed;
     bool public broken;
     address[] internal accounts;
+    int256 internal constant STEP = 5;
 
     function setUp() public override {
         super.setUp();
@@ -17,6 +24,12 @@ contract Crowd is Fixture {
         accounts.push(SPONSOR);
         accounts.push(AGGREGATOR);
         accounts.push(RIVAL);
+        Parameters memory p = parameters();
+        (p.dimension, p.leafWords, p.genesis, p.slots, p.quorum) = (8, 8, _flat(0, 4).root(), 4, 1);
+        vm.startPrank(SPONSOR);
+        id = ledger.createTask(p);
+        ledger.admit(id, members);
+        vm.stopPrank();
     }
 
     function at() external view returns (Ledger, bytes32, address[] memory) {
@@ -25,6 +38,21 @@ contract Crowd is Fixture {
 
     function _who(uint8 seed) internal view returns (address) {
         return accounts[seed % accounts.length];
+    }
+
+    /// @dev Eight words of one value.
+    function _flat(int256 value, uint256 wordBytes) internal pure returns (Tree memory) {
+        int256[] memory words = new int256[](8);
+        for (uint256 i; i < 8; ++i) {
+            words[i] = value;
+        }
+        return Builder.vector(words, 8, wordBytes);
+    }
+
+    /// @dev One of the newest rounds.
+    function _recent(uint8 back) internal view returns (uint32) {
+        uint32 opened = ledger.task(id).opened;
+        return opened > back % 5 ? opened - back % 5 : opened;
     }
 
     function wait(uint16 time) external {
@@ -37,13 +65,13 @@ contract Crowd is Fixture {
 
     function withdraw(uint8 who, uint64 amount) external {
         vm.prank(_who(who));
-        try ledger.withdraw(amount % (3 * BOND)) {} catch {}
+        try ledger.withdraw(amount % BOND) {} catch {}
     }
 
     function open(uint8 who) external {
         TaskView memory t = ledger.task(id);
         vm.prank(_who(who));
-        try ledger.open(id, t.opened + (t.head == t.opened ? 1 : 0)) {} catch {}
+        try ledger.open(id, t.pending == 0 ? t.opened + 1 : t.pending) {} catch {}
     }
 
     function commit(uint8 who, uint32 weight, bytes32 root) external {
@@ -57,9 +85,11 @@ contract Crowd is Fixture {
         } catch {}
     }
 
-    function everyone(uint32 weight, bytes32 root) external {
+    /// @dev All members commit to the same update, so that sums are easy.
+    function everyone() external {
+        bytes32 root = _flat(STEP, 4).root();
         for (uint8 i; i < 3; ++i) {
-            this.commit(i, weight, root);
+            this.commit(i, 2, root);
         }
     }
 
@@ -69,23 +99,57 @@ contract Crowd is Fixture {
         try ledger.commitBatch(id, number, root, count % 5) {} catch {}
     }
 
-    function exclude(uint8 who, uint8 member, uint32 weight, bytes32 root) external {
+    function exclude(uint8 who, uint8 member, bool right, bytes32 root) external {
         uint32 number = ledger.task(id).opened;
+        if (right) root = _flat(STEP, 4).root();
         vm.prank(_who(who));
-        try ledger.exclude(id, number, _who(member), weight, root, 1, "", 0, new bytes32[](0)) {} catch {}
+        try ledger.exclude(id, number, _who(member), 2, root, 1, "", 0, new bytes32[](0)) {} catch {}
     }
 
-    function propose(uint8 who, uint32 count, bytes32 root) external {
-        uint32 number = ledger.task(id).opened;
+    /// @dev The top of a tree over the three members, who did as `everyone` does.
+    function _top() internal view returns (SumNode memory top) {
+        top = SumNode(3, 6, _flat(6 * STEP, 8).root(), new bytes32[](3));
+        for (uint256 i; i < 3; ++i) {
+            top.children[i] = Entry(members[i], 2, _flat(STEP, 4).root()).digest();
+        }
+    }
+
+    /// @dev The true next model, or one that is off by `lie`; or anything at all.
+    function propose(uint8 who, int8 lie, uint32 count, bool anything, bool adopt) external {
+        uint32 number = ledger.task(id).pending;
+        int256 base = _model[ledger.round(id, number).parent];
+        if (lie % 3 == 0) lie = 0;
+        (bytes32 sumRoot, bytes32 nextRoot) = (_top().digest(), _flat(base + STEP + lie, 4).root());
+        if (anything) sumRoot = ROOT;
         vm.prank(_who(who));
-        try ledger.propose(id, number, count % 5, root, root, false) {
+        try ledger.propose(id, number, anything ? count % 5 : 3, sumRoot, nextRoot, adopt) {
             proposals[number] += 1;
+            _model[number] = base + STEP + lie;
+            _claimed[number] = anything ? type(int256).min : int256(lie);
         } catch {}
     }
 
+    /// @dev Accuses the next model, whether it is false or not.
+    function refute(uint8 who, uint8 back) external {
+        uint32 number = _recent(back);
+        int256 base = _model[ledger.round(id, number).parent];
+        Opening memory old = _flat(base, 4).open(0);
+        Opening memory total = _flat(6 * STEP, 8).open(0);
+        Opening memory following = _flat(_model[number], 4).open(0);
+        SumNode memory top = _top();
+        vm.prank(_who(who));
+        try ledger.refuteNext(id, number, top, 3, old, total, following) {
+            refutations[number] += 1;
+            if (_claimed[number] == 0 || _claimed[number] == type(int256).min) broken = true;
+        } catch {}
+    }
+
+    function void(uint8 back) external {
+        try ledger.void(id, _recent(back)) {} catch {}
+    }
+
     function finalise(uint8 back) external {
-        uint32 opened = ledger.task(id).opened;
-        uint32 number = opened > back % 3 ? opened - back % 3 : 0;
+        uint32 number = _recent(back);
         try ledger.finalise(id, number) {
             finalHash[number] = keccak256(abi.encode(ledger.round(id, number)));
         } catch {}
@@ -108,11 +172,14 @@ contract Invariants {
     }
 
     function targetSelectors() public view returns (FuzzSelector[] memory chosen) {
-        bytes4[] memory s = new bytes4[](10);
-        (s[0], s[1], s[2], s[3]) =
-        (Crowd.wait.selector, Crowd.deposit.selector, Crowd.withdraw.selector, Crowd.open.selector);
-        (s[4], s[5], s[6]) = (Crowd.commit.selector, Crowd.everyone.selector, Crowd.batch.selector);
-        (s[7], s[8], s[9]) = (Crowd.exclude.selector, Crowd.propose.selector, Crowd.finalise.selector);
+        bytes4[] memory s = new bytes4[](14);
+        (s[0], s[1], s[2]) = (Crowd.wait.selector, Crowd.deposit.selector, Crowd.withdraw.selector);
+        // Twice as often as the rest, for what comes first in a round.
+        (s[3], s[4], s[5], s[6]) =
+        (Crowd.open.selector, Crowd.open.selector, Crowd.everyone.selector, Crowd.propose.selector);
+        (s[7], s[8], s[9]) = (Crowd.propose.selector, Crowd.commit.selector, Crowd.batch.selector);
+        (s[10], s[11]) = (Crowd.exclude.selector, Crowd.refute.selector);
+        (s[12], s[13]) = (Crowd.void.selector, Crowd.finalise.selector);
         chosen = new FuzzSelector[](1);
         chosen[0] = FuzzSelector(address(crowd), s);
     }
@@ -121,7 +188,7 @@ contract Invariants {
         return _targets;
     }
 
-    /// The contract holds exactly what its accounts have free and locked, and locks one bond per open proposal.
+    /// The contract holds exactly what its accounts have free and locked and what was slashed, and locks one bond per proposal.
     function invariant_books_balance() public view {
         (Ledger ledger, bytes32 id, address[] memory accounts) = crowd.at();
         uint256 free;
@@ -131,39 +198,65 @@ contract Invariants {
             free += f;
             locked += l;
         }
-        require(address(ledger).balance == free + locked, "books");
-        uint256 pending;
+        require(address(ledger).balance == free + locked + ledger.slashed(), "books");
+        uint256 proposed;
+        uint256 refuted;
         uint32 opened = ledger.task(id).opened;
         for (uint32 n = 1; n <= opened; ++n) {
-            if (ledger.round(id, n).phase == Phase.Proposed) pending += 1;
+            if (ledger.round(id, n).phase == Phase.Proposed) proposed += 1;
+            refuted += crowd.refutations(n);
         }
-        require(locked == pending * 0.001 ether, "bonds");
+        require(locked == proposed * 0.001 ether, "bonds");
+        require(ledger.slashed() == refuted * 0.0005 ether, "slashed");
     }
 
-    /// A final round never changes and stands on a final one; no round is proposed twice; slots hold all in flight.
+    /// A final round never changes, stands on a final one and is the only one of its height; each proposal but the last was refuted.
     function invariant_rounds_hold() public view {
         (Ledger ledger, bytes32 id,) = crowd.at();
         uint32 opened = ledger.task(id).opened;
         uint256 flying;
+        uint256 heights;
         for (uint32 n = 1; n <= opened; ++n) {
             RoundView memory r = ledger.round(id, n);
-            require(crowd.proposals(n) <= 1, "two proposals");
+            bool proposed = r.phase == Phase.Proposed || r.phase == Phase.Final;
+            require(crowd.proposals(n) <= crowd.refutations(n) + 1, "two proposals");
+            require(!proposed || crowd.proposals(n) == crowd.refutations(n) + 1, "no proposal");
+            require(r.attempt == crowd.refutations(n), "attempts");
             if (r.phase == Phase.Final) {
                 require(keccak256(abi.encode(r)) == crowd.finalHash(n), "final round changed");
-                require(ledger.round(id, r.parent).phase == Phase.Final, "parent");
-            } else {
+                RoundView memory parent = ledger.round(id, r.parent);
+                require(parent.phase == Phase.Final && parent.height + 1 == r.height, "parent");
+                require(heights & (1 << r.height) == 0, "two final rounds of a height");
+                heights |= 1 << r.height;
+            } else if (r.phase != Phase.Void) {
                 flying += 1;
             }
         }
-        require(flying <= 2, "slots");
+        require(flying <= 4, "slots");
     }
 
-    /// While its slot holds a round, a commitment is what it was, or excluded.
+    /// The task goes on from its head, or awaits a proposal on it; from there every round down to a final one is true to its parent.
+    function invariant_the_task_can_go_on() public view {
+        (Ledger ledger, bytes32 id,) = crowd.at();
+        TaskView memory t = ledger.task(id);
+        if (t.pending != 0) {
+            RoundView memory r = ledger.round(id, t.pending);
+            require(r.phase == Phase.Open && r.parent == t.head, "pending");
+        }
+        for (uint32 n = t.pending == 0 ? t.head : t.pending; n != 0;) {
+            RoundView memory r = ledger.round(id, n);
+            require(n == t.pending || r.phase == Phase.Proposed || r.phase == Phase.Final, "void branch");
+            require(r.parent < n && r.parentAttempt == ledger.round(id, r.parent).attempt, "refuted parent");
+            n = r.parent;
+        }
+    }
+
+    /// While its slot holds a round, a commitment is what it was, or excluded. Nobody is refuted who told the truth.
     function invariant_commitments_hold() public view {
         (Ledger ledger, bytes32 id, address[] memory accounts) = crowd.at();
-        require(!crowd.broken(), "committed twice");
+        require(!crowd.broken(), "committed twice, or refuted without a lie");
         uint32 opened = ledger.task(id).opened;
-        for (uint32 n = opened > 1 ? opened - 1 : 1; n <= opened; ++n) {
+        for (uint32 n = opened > 3 ? opened - 3 : 1; n <= opened; ++n) {
             for (uint256 i; i < 3; ++i) {
                 (bool held, bytes28 digest) = ledger.commitment(id, n, accounts[i]);
                 bytes28 kept = crowd.committed(n, accounts[i]);
