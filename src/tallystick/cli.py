@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from . import __version__, keys, ledger, processes, store, terminal
+from . import __version__, keys, ledger, processes, store, terminal, watching
 from .blob import Kind
 from .errors import InvalidParameter, TallystickError
 
@@ -24,6 +24,7 @@ app.add_typer(keys_app, name="keys")
 app.add_typer(task_app, name="task")
 app.command()(processes.participate)
 app.command()(processes.aggregate)
+app.command()(watching.validate)
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 LedgerUrl = Annotated[
@@ -137,7 +138,7 @@ def audit(
         if run_dir is not None and not (ledger_url or store_url or task):
             found = audit_run(RunFolder(run_dir), progress)
         elif ledger_url and store_url and task and run_dir is None:
-            chain = _existing(ledger_url)
+            chain = ledger.existing(ledger_url)
             try:
                 found = auditor.audit(chain, store.open(store_url), _task_id(task), None, progress)
             finally:
@@ -243,7 +244,7 @@ def task_show(
     as_json: Json = False,
 ) -> None:
     """Show a task's parameters and progress."""
-    _result(_task(_existing(ledger_url), _task_id(task)), as_json, "task")
+    _result(_task(ledger.existing(ledger_url), _task_id(task)), as_json, "task")
 
 
 @app.command()
@@ -263,7 +264,7 @@ def status(
         ledger_url, task = RunFolder(run_dir).ledger_url(), settings.get("task_id")
     if not ledger_url or not task:
         raise InvalidParameter("give a run folder with a task, or --ledger and --task.")
-    found, chain = _task_id(task), _existing(ledger_url)
+    found, chain = _task_id(task), ledger.existing(ledger_url)
     view = chain.task(found)
     rows: list[dict[str, Any]] = []
     for number in range(1, view.opened + 1):
@@ -339,15 +340,6 @@ def _task(chain: ledger.Ledger, task: bytes) -> dict[str, Any]:
         "head": view.head,
         **shown,
     }
-
-
-def _existing(url: str) -> ledger.Ledger:
-    """Open a ledger to read it. Opening a journal that is not there would make an empty one."""
-    scheme, _, rest = url.partition(":")
-    path = rest.partition("?")[0]
-    if scheme in ("embedded", "hashchain") and path and not Path(path).is_file():
-        raise InvalidParameter(f"there is no ledger {path}. Check the path.")
-    return ledger.open(url)
 
 
 def _hostile(texts: list[str]) -> dict[int, str]:

@@ -56,7 +56,7 @@ class Told:
             self._advance("rounds", told["round"], self._rounds)
         elif phase == "refuted":
             for line in story(told):
-                err.print(f"  [red]{line}[/red]", highlight=False, soft_wrap=True)
+                err.print(f"  [red]{_escape(line)}[/red]", highlight=False, soft_wrap=True)
         elif phase == "setup":
             self._members, self._rounds = told["members"], told["rounds"]
             err.print(
@@ -84,12 +84,36 @@ def story(lie: dict[str, Any]) -> list[str]:
             f": tensor {lie['tensor']} at {lie['index']} (leaf {lie['leaf']}) claims {lie['claimed']}, "
             f"right is {lie['right']}"
         )
+    first = f"round {lie['round']} was a lie{where}"
+    if lie["challenger"] is None:
+        return [
+            f"{first} ({lie['fault']}: {lie['said']})",
+            f"{lie['proposer']} proposed it, behind a bond of {lie['bond'] / 1e18:g} ether; "
+            f"its refutation earns {lie['bounty'] / 1e18:g}",
+        ]
+    price = f" of {lie['gas']:,} gas" if lie["gas"] else ""
     return [
-        f"round {lie['round']} was a lie{where}",
-        f"{lie['challenger']} refuted it in one transaction of {lie['gas']:,} gas ({lie['fault']}: {lie['said']})",
+        first,
+        f"{lie['challenger']} refuted it in one transaction{price} ({lie['fault']}: {lie['said']})",
         f"{lie['proposer']} lost its bond of {lie['bond'] / 1e18:g} ether, {lie['bounty'] / 1e18:g} of it to the challenger; "
         f"later rounds voided and done again: {lie['voided']}",
     ]
+
+
+def show_verdict(told: dict[str, Any]) -> None:
+    """What a validator found of one proposal."""
+    if told["verdict"] == "right":
+        out.print(f"round {told['round']:>3}  right", highlight=False)
+    elif told["verdict"] == "hidden":
+        said = _escape(told["hidden"])
+        out.print(
+            f"round {told['round']:>3}  [yellow]cannot be judged[/yellow]: {said}",
+            highlight=False,
+            soft_wrap=True,
+        )
+    else:
+        for line in story(told):
+            out.print(f"[red]{_escape(line)}[/red]", highlight=False, soft_wrap=True)
 
 
 def show_demo(result: dict[str, Any], page: Path) -> None:
@@ -127,7 +151,7 @@ def show_demo(result: dict[str, Any], page: Path) -> None:
     out.print(f"gas   {result['gas']['total']:,} in all", highlight=False)
     for lie in result.get("lies", []):
         for line in story(lie):
-            out.print(line, highlight=False, soft_wrap=True)
+            out.print(_escape(line), highlight=False, soft_wrap=True)
     if "tamper" in result:
         told = result["tamper"]
         out.print(

@@ -18,15 +18,14 @@ from .. import keys, ledger, run, store
 from ..aggregation import MAX_TOTAL_WEIGHT
 from ..blob import HEADER_BYTES
 from ..demo import get
-from ..encoding import Layout
 from ..errors import InvalidParameter, TallystickError
 from ..flower.settings import close_ledgers, ledger_at
 from ..ledger import Ledger, address_of
-from ..protocol import Fault
+from ..protocol import Refuted
 from ..roles import auditor, finality
 from ..roles.auditor import Audit, Finding
 from ..roles.sponsor import bond, create_task
-from ..roles.validator import Validator, Verdict
+from ..roles.validator import Validator, Verdict, tell
 from ..run import RunFolder
 from .engines import ENGINES
 from .engines import run as run_engine
@@ -222,6 +221,7 @@ def _run(
         bond(chain, extra[0], task, SLOTS)
     set_up = time.perf_counter() - began
 
+    _recollect(folder, chain, task)
     done = folder.rounds()
     plan = Plan(
         job=options.job,
@@ -238,15 +238,19 @@ def _run(
         recorded=done[-1]["round"] if done else 0,
         liar=0 if folder.read().get("lies") else options.liar,
     )
-    validator = Validator(chain, kept, extra[1], task, threads=options.threads)
+
+    def accuse(verdict: Verdict) -> None:
+        folder.update(accused=tell(verdict, chain, kept, task))
+
+    validator = Validator(chain, kept, extra[1], task, threads=options.threads, found=accuse)
 
     def judge(lag: int) -> None:
         """Have the validator look at what is `lag` rounds old: refuting takes time, and nobody waits for it."""
         if not options.liar:
             return
         for verdict in validator.watch(_height(chain, task) - lag):
-            told = _told(verdict, folder, chain)
-            if told is not None:
+            if verdict.event is not None:
+                told = tell(verdict, chain, kept, task)
                 gas["Refute"] += verdict.gas
                 folder.update(lies=[*folder.read().get("lies", []), told])
                 progress("refuted", told)
@@ -293,32 +297,17 @@ def _height(chain: Ledger, task: bytes) -> int:
     return chain.round(task, chain.task(task).head).height
 
 
-def _told(verdict: Verdict, folder: RunFolder, chain: Ledger) -> dict[str, Any] | None:
-    """A refutation as plain values, for people to read."""
-    lie, event = verdict.lie, verdict.event
-    if lie is None or event is None:
-        return None
-    task = chain.task(bytes.fromhex(str(folder.read()["task_id"])))
-    p = task.parameters
-    layout = Layout.from_json(store.open(folder.store_url).document(p.layout))
-    tensor, index = layout.locate(lie.word) if lie.word is not None else ("", ())
-    return {
-        "round": verdict.height,
-        "number": verdict.number,
-        "fault": Fault(event.fault).name.lower(),
-        "said": lie.said,
-        "tensor": tensor,
-        "index": list(index or ()),
-        "leaf": None if lie.word is None else lie.word // p.leaf_words,
-        "claimed": lie.claimed,
-        "right": lie.right,
-        "proposer": "0x" + event.proposer.hex(),
-        "challenger": "0x" + event.challenger.hex(),
-        "bond": p.bond,
-        "bounty": event.bounty,
-        "gas": verdict.gas,
-        "voided": task.opened - verdict.number,
-    }
+def _recollect(folder: RunFolder, chain: Ledger, task: bytes) -> None:
+    """Tell of a refutation that a kill kept from being told, as far as it is known: what it cost is not."""
+    settings = folder.read()
+    lies, seen = settings.get("lies", []), settings.get("accused")
+    if seen is None or any(lie["number"] == seen["number"] for lie in lies):
+        return
+    for _, event in chain.events(task):
+        if isinstance(event, Refuted) and event.round == seen["number"]:
+            told = seen | {"challenger": "0x" + event.challenger.hex(), "bounty": event.bounty}
+            folder.update(lies=[*lies, told])
+            return
 
 
 def summary(

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 from urllib.parse import parse_qsl
 
@@ -21,7 +22,7 @@ from ..protocol import Address, Balance, Call, Event, Round, TaskId, TaskView
 
 Signer = LocalAccount
 
-__all__ = ["Cursor", "Head", "Ledger", "Receipt", "Signer", "address_of", "open"]
+__all__ = ["Cursor", "Head", "Ledger", "Receipt", "Signer", "address_of", "existing", "open"]
 
 
 @dataclass(frozen=True)
@@ -138,6 +139,15 @@ def open(url: str) -> Ledger:
     from .networks import resolve
 
     return EthereumLedger(resolve(url))
+
+
+def existing(url: str) -> Ledger:
+    """Open a ledger that is there. Opening a journal that is not would make an empty one: `InvalidParameter`."""
+    scheme, _, rest = url.partition(":")
+    path = rest.partition("?")[0]
+    if scheme in ("embedded", "hashchain") and path and not Path(path).is_file():
+        raise InvalidParameter(f"there is no ledger {path}. Check the path.")
+    return open(url)
 
 
 def _no_more(options: dict[str, str], url: str) -> None:

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, cached_property
+from typing import Any
 
 from ..aggregation import combine, sort_roster
-from ..encoding import Words
-from ..errors import InvalidProof, NotProposed, NotRefuted, Refused, RoundVoid
+from ..encoding import Layout, Words
+from ..errors import InvalidProof, NotProposed, NotRefuted, Refused, RoundVoid, TallystickError
 from ..fraud import UPDATE_BYTES
 from ..ledger import Ledger, Signer
 from ..ledger import Receipt as Transaction
@@ -231,6 +233,49 @@ class Validator:
         if isinstance(found, Misplaced):
             raise Hidden(f"{name}: {root.hex()} is no vector of {p.dimension} words")
         return found  # type: ignore[return-value]  # int32, as it was asked for.
+
+
+def tell(verdict: Verdict, ledger: Ledger, store: Store, task: bytes) -> dict[str, Any]:
+    """A verdict as plain values, for people and for JSON: `verdict` is right, lie or hidden.
+
+    `claimed` and `right` are words, in which `scale` bits are a fraction (times the weights, where a sum is false). `challenger`
+    is None, and `gas` 0, where this validator refuted nothing. A layout that is not in the store leaves tensors unnamed.
+    """
+    lie, event = verdict.lie, verdict.event
+    said: dict[str, Any] = {
+        "round": verdict.height,
+        "number": verdict.number,
+        "proposer": "0x" + verdict.proposer.hex(),
+        "verdict": "lie" if lie else "hidden" if verdict.hidden else "right",
+    }
+    if verdict.hidden:
+        said["hidden"] = verdict.hidden
+    if lie is None:
+        return said
+    view = ledger.task(task)
+    p = view.parameters
+    tensor, index, scale = "", [], 0
+    if lie.word is not None:
+        with suppress(TallystickError):
+            layout = Layout.from_json(store.document(p.layout))
+            tensor, found = layout.locate(lie.word)
+            dtype = next(each.dtype for each in layout.tensors if each.name == tensor)
+            index, scale = list(found), p.scale if "float" in dtype else 0
+    return said | {
+        "fault": type(lie.call).__name__.removeprefix("Refute").lower(),
+        "said": lie.said,
+        "tensor": tensor,
+        "index": index,
+        "leaf": None if lie.word is None else lie.word // p.leaf_words,
+        "claimed": lie.claimed,
+        "right": lie.right,
+        "scale": scale,
+        "challenger": "0x" + event.challenger.hex() if event else None,
+        "bond": p.bond,
+        "bounty": event.bounty if event else p.bond * p.bounty // 100,
+        "gas": verdict.gas,
+        "voided": view.opened - verdict.number,
+    }
 
 
 def _refuted(sent: Transaction) -> Refuted | None:
