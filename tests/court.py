@@ -63,6 +63,9 @@ class Court:
     ledger: Ledger
     folder: Path
     members: int = 3
+    commit_window: int = 600
+    pay: bool = False
+    """Whether accounts need the node's money for gas."""
     store: store.Store = field(init=False)
 
     def __post_init__(self) -> None:
@@ -74,6 +77,8 @@ class Court:
         )
         everybody = [keys.demo(seed, "member", k) for k in range(self.members)]
         self.keys = sorted(everybody, key=address_of)
+        for key in (self.sponsor, self.liar, self.honest, *self.keys) if self.pay else ():
+            self.ledger.give(address_of(key))  # type: ignore[attr-defined]
         self.task = sponsor.create_task(
             self.ledger,
             self.store,
@@ -83,7 +88,7 @@ class Court:
             rounds=9,
             leaf_words=LEAF,
             fan_in=FAN_IN,
-            commit_window=600,
+            commit_window=self.commit_window,
             challenge_window=3600,
         )
         self.parameters = self.ledger.task(self.task).parameters

@@ -386,7 +386,9 @@ def _print_json(found: dict[str, Any]) -> None:
 def main() -> None:
     """Run the command line; every error becomes a line that names cause and remedy, and an exit code."""
     try:
-        app(standalone_mode=False)
+        # An exit code that a command asks for is returned here, not raised.
+        if code := app(standalone_mode=False):
+            sys.exit(code)
     except TallystickError as error:
         _fail(error, error.exit_code)
     except typer.Exit as done:

@@ -1,4 +1,4 @@
-"""Plots as inline SVG: lines, columns and bars, with nothing fetched, and a title and description for those who hear them.
+"""Plots as inline SVG: lines, columns, bars and branches of rounds, with nothing fetched, and a title and description for those who hear them.
 
 Colours are CSS variables of the page around them. Text scales with the plot, which is drawn for a width of about 400 pixels.
 """
@@ -73,6 +73,54 @@ def bars(title: str, values: Sequence[tuple[str, float]], colour: str, unit: str
         )
     told = "; ".join(f"{name}: {short(value)}" for name, value in values)
     return _svg(title, f"In {unit}. {told}.", ROW * len(values), "".join(shown))
+
+
+def branches(title: str, last: int, false: int, voided: int, told: str) -> str:
+    """The line of rounds with the one that was refuted and what was built on it above, and what stands below.
+
+    `false` is the height of the lie, `voided` how many rounds had been opened on it, `last` the last height.
+    """
+    first = max(0, false - 3)
+    shown = range(first, min(last, max(false + voided, false + 2), first + 8) + 1)
+    step = min(64.0, (WIDTH - 2 * 40) / max(1, len(shown) - 1))
+    stands, void = 128, 52
+
+    def at(height: float) -> float:
+        return WIDTH / 2 + (height - first - (len(shown) - 1) / 2) * step
+
+    end = min(false + voided, shown[-1])
+    more = shown[-1] < last
+    parts = [
+        f'<path d="M{at(false - 1):.1f} {stands} C{at(false - 0.4):.1f} {stands} {at(false - 0.6):.1f} {void} {at(false):.1f} {void} '
+        f'H{at(end):.1f}" fill="none" stroke="var(--red)" stroke-width="2.2" stroke-dasharray="5 4"/>',
+        f'<path d="M{at(first) - (14 if first else 0):.1f} {stands} H{at(shown[-1]) + (14 if more else 0):.1f}" fill="none" '
+        'stroke="var(--green)" stroke-width="2.2"/>',
+    ]
+    for height in shown:
+        x = at(height)
+        name = "start" if height == 0 else str(height)
+        parts.append(
+            f'<circle cx="{x:.1f}" cy="{stands}" r="6" fill="var(--green)"><title>round {height}: stands</title></circle>'
+            f'<text x="{x:.1f}" y="{stands + 24}" text-anchor="middle">{name}</text>'
+        )
+    for height in range(false, end + 1):
+        x = at(height)
+        if height == false:
+            parts.append(
+                f'<circle cx="{x:.1f}" cy="{void}" r="10" fill="var(--red)"><title>round {height}: refuted</title></circle>'
+                f'<path d="M{x - 4:.1f} {void - 4} l8 8 m0 -8 l-8 8" stroke="var(--card)" stroke-width="2.2" stroke-linecap="round"/>'
+                f'<text class="value" x="{x:.1f}" y="{void - 20}" text-anchor="middle">refuted</text>'
+            )
+        else:
+            parts.append(
+                f'<circle cx="{x:.1f}" cy="{void}" r="6" fill="var(--card)" stroke="var(--red)" stroke-width="2.2">'
+                f"<title>round {height}: void</title></circle>"
+                f'<text x="{x:.1f}" y="{void - 20}" text-anchor="middle">void</text>'
+            )
+    parts.append(
+        f'<text class="axis" x="{WIDTH / 2}" y="{stands + 46}" text-anchor="middle">round</text>'
+    )
+    return _svg(title, told, stands + 52, "".join(parts))
 
 
 def nothing() -> str:

@@ -51,13 +51,17 @@ GUARANTEED = (
     ("Bound.", "Each member committed to its update on the ledger before it sent it."),
     ("Exact.", "Anyone who combines the same updates gets this model root, bit for bit."),
     ("Audited.", "Commitments, rosters, aggregates and models were recomputed, without any key."),
+    (
+        "Answered for.",
+        "A false proposal costs its author the bond: anybody can refute it in one transaction until its window has passed.",
+    ),
     ("The same for all.", "Members checked each global model against the ledger before training."),
 )
 NOT_GUARANTEED = (
     ("Honest training on honest data.", "Nobody here sees a member's data."),
     (
-        "A penalty for a lying aggregator.",
-        "The audit finds a lie; this version cannot slash the bond.",
+        "That somebody looks.",
+        "A lie that no validator refutes within its window becomes final; the audit still names it.",
     ),
     ("Privacy from the aggregator.", "It sees each member's update."),
     (
@@ -87,6 +91,7 @@ def render(settings: dict[str, Any], rounds: list[Record]) -> str:
     parts = [
         _verdict(result),
         _tiles(result),
+        *(_lie(lie, result) for lie in result.get("lies", [])),
         f'<h2>Figures</h2><div class="grid">{"".join(_figures(result, rounds, trained))}</div>',
         f'<h2 id="members">Members</h2>{_members(result)}',
         f"<h2>Left out</h2>{left_out}" if left_out else "",
@@ -118,6 +123,48 @@ def _verdict(result: dict[str, Any]) -> str:
         f"<p>{result['rounds']} rounds and {result['blobs']} blobs recomputed from the ledger and the store, with no key.{missing}</p>"
         f"<p>Model root <code>{escape(result['model_root'])}</code></p></div>"
     )
+
+
+def _lie(lie: dict[str, Any], result: dict[str, Any]) -> str:
+    """What a false proposal claimed, how it came to nothing, and who paid."""
+    title = f"Round {lie['round']}: the branch that was voided, and the one that stands"
+    later = lie["voided"]
+    told = (
+        f"The first proposal of round {lie['round']} was refuted, and with it {later} later round{'s'[: later != 1]} became void. "
+        f"The round was proposed again, and the run went on to round {result['rounds']}."
+    )
+    picture = plots.branches(title, result["rounds"], lie["round"], later, told)
+    rows = [("fault", f"<b>{escape(lie['fault'])}</b>: {escape(lie['said'])}")]
+    if lie["leaf"] is not None:
+        index = "".join(f"[{each}]" for each in lie["index"])
+        rows += [
+            ("where", f"{_code(lie['tensor'] + index)}, leaf {lie['leaf']}"),
+            ("claimed", _word(lie["claimed"], lie)),
+            ("right", _word(lie["right"], lie)),
+        ]
+    price = f"one transaction of {lie['gas']:,} gas" if lie["gas"] else "one transaction"
+    rows += [
+        ("proposed by", _code(lie["proposer"])),
+        ("paid", f"its bond of {_ether(lie['bond'])} ether"),
+        ("refuted by", f"{_code(lie['challenger'])}, in {price}"),
+        ("was paid", f"{_ether(lie['bounty'])} ether of the bond; the rest is lost"),
+    ]
+    return (
+        f'<h2>A lie, refuted</h2><div class="grid">{_card(title, picture + f"<p>{escape(told)}</p>")}'
+        f"{_table('A lie, refuted', ('what', 'as it was'), rows)}</div>"
+    )
+
+
+def _word(word: int, lie: dict[str, Any]) -> str:
+    """A word as it stands in the vector, and the number that it is."""
+    scale = lie.get("scale", 0)
+    weighed = " (times the members' weights)" if lie["fault"] == "sum" else ""
+    real = f" = {word / 2**scale:.9g}{weighed}" if scale else weighed
+    return f"<code>{word}</code>{real}"
+
+
+def _ether(wei: int) -> str:
+    return f"{wei / 1e18:g}"
 
 
 def _tiles(result: dict[str, Any]) -> str:

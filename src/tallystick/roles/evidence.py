@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -172,13 +171,21 @@ class Case:
 
 def find_lie(case: Case) -> Lie | None:
     """The first lie in a proposal, or None if there is none. Raises `Hidden` where it cannot be told."""
+    unknown: Hidden | None = None
     for roster in case.rosters:
-        with suppress(Hidden):
+        try:
             truth = case.recompute(roster)
-            if _is_right(case, truth):
-                return None
-            case.known.update((n.digest, n) for nodes in truth.combined.tree.levels for n in nodes)
-    tree = _read_tree(case)
+        except Hidden as hidden:
+            unknown = unknown or hidden
+            continue
+        if _is_right(case, truth):
+            return None
+        case.known.update((n.digest, n) for nodes in truth.combined.tree.levels for n in nodes)
+    try:
+        tree = _read_tree(case)
+    except Hidden as hidden:
+        # What is missing to recompute the round comes first: with it, nobody might need to look for the tree.
+        raise unknown or hidden from hidden
     if isinstance(tree, Lie):
         return tree
     lie = _wrong_roster(case, tree)
