@@ -25,7 +25,7 @@ contract Crowd is Court {
         accounts.push(AGGREGATOR);
         accounts.push(RIVAL);
         Parameters memory p = parameters();
-        (p.dimension, p.leafWords, p.genesis, p.slots, p.quorum) = (8, 8, _flat(0, 4).root(), 4, 1);
+        (p.dimension, p.leafWords, p.genesis, p.slots, p.quorum) = (8, 8, _root(0, 4), 4, 1);
         vm.startPrank(SPONSOR);
         id = ledger.createTask(p);
         ledger.admit(id, members);
@@ -40,13 +40,19 @@ contract Crowd is Court {
         return accounts[seed % accounts.length];
     }
 
-    /// @dev Eight words of one value.
-    function _flat(int256 value, uint256 wordBytes) internal pure returns (Tree memory) {
-        int256[] memory words = new int256[](8);
-        for (uint256 i; i < 8; ++i) {
-            words[i] = value;
+    /// @dev Opens eight words of one value, the only leaf of their vector.
+    function _flat(int256 value, uint256 wordBytes) internal pure returns (Opening memory o) {
+        bytes memory word = new bytes(wordBytes);
+        for (uint256 i; i < wordBytes; ++i) {
+            word[i] = bytes1(uint8(uint256(value) >> (8 * i)));
         }
-        return Builder.vector(words, 8, wordBytes);
+        word = bytes.concat(word, word);
+        word = bytes.concat(word, word);
+        o.data = bytes.concat(word, word);
+    }
+
+    function _root(int256 value, uint256 wordBytes) internal pure returns (bytes32) {
+        return sha256(bytes.concat(hex"00", _flat(value, wordBytes).data));
     }
 
     /// @dev One of the newest rounds.
@@ -87,7 +93,7 @@ contract Crowd is Court {
 
     /// @dev All members commit to the same update, so that sums are easy.
     function everyone() external {
-        bytes32 root = _flat(STEP, 4).root();
+        bytes32 root = _root(STEP, 4);
         for (uint8 i; i < 3; ++i) {
             this.commit(i, 2, root);
         }
@@ -101,16 +107,16 @@ contract Crowd is Court {
 
     function exclude(uint8 who, uint8 member, bool right, bytes32 root) external {
         uint32 number = ledger.task(id).opened;
-        if (right) root = _flat(STEP, 4).root();
+        if (right) root = _root(STEP, 4);
         vm.prank(_who(who));
         try ledger.exclude(id, number, _who(member), 2, root, 1, "", 0, new bytes32[](0)) {} catch {}
     }
 
     /// @dev The top of a tree over the three members, who did as `everyone` does.
     function _top() internal view returns (SumNode memory top) {
-        top = SumNode(3, 6, _flat(6 * STEP, 8).root(), new bytes32[](3));
+        top = SumNode(3, 6, _root(6 * STEP, 8), new bytes32[](3));
         for (uint256 i; i < 3; ++i) {
-            top.children[i] = Entry(members[i], 2, _flat(STEP, 4).root()).digest();
+            top.children[i] = Entry(members[i], 2, _root(STEP, 4)).digest();
         }
     }
 
@@ -119,7 +125,7 @@ contract Crowd is Court {
         uint32 number = ledger.task(id).pending;
         int256 base = _model[ledger.round(id, number).parent];
         if (lie % 3 == 0) lie = 0;
-        (bytes32 sumRoot, bytes32 nextRoot) = (_top().digest(), _flat(base + STEP + lie, 4).root());
+        (bytes32 sumRoot, bytes32 nextRoot) = (_top().digest(), _root(base + STEP + lie, 4));
         if (anything) sumRoot = ROOT;
         vm.prank(_who(who));
         try ledger.propose(id, number, anything ? count % 5 : 3, sumRoot, nextRoot, adopt) {
@@ -133,9 +139,9 @@ contract Crowd is Court {
     function refute(uint8 who, uint8 back) external {
         uint32 number = _recent(back);
         int256 base = _model[ledger.round(id, number).parent];
-        Opening memory old = _flat(base, 4).open(0);
-        Opening memory total = _flat(6 * STEP, 8).open(0);
-        Opening memory following = _flat(_model[number], 4).open(0);
+        Opening memory old = _flat(base, 4);
+        Opening memory total = _flat(6 * STEP, 8);
+        Opening memory following = _flat(_model[number], 4);
         SumNode memory top = _top();
         vm.prank(_who(who));
         try ledger.refuteNext(id, number, top, 3, old, total, following) {
@@ -188,8 +194,16 @@ contract Invariants {
         return _targets;
     }
 
+    /// At every moment: all of the below.
+    function invariant_all_holds() public view {
+        _books_balance();
+        _rounds_hold();
+        _the_task_can_go_on();
+        _commitments_hold();
+    }
+
     /// The contract holds exactly what its accounts have free and locked and what was slashed, and locks one bond per proposal.
-    function invariant_books_balance() public view {
+    function _books_balance() internal view {
         (Ledger ledger, bytes32 id, address[] memory accounts) = crowd.at();
         uint256 free;
         uint256 locked;
@@ -211,7 +225,7 @@ contract Invariants {
     }
 
     /// A final round never changes, stands on a final one and is the only one of its height; each proposal but the last was refuted.
-    function invariant_rounds_hold() public view {
+    function _rounds_hold() internal view {
         (Ledger ledger, bytes32 id,) = crowd.at();
         uint32 opened = ledger.task(id).opened;
         uint256 flying;
@@ -236,7 +250,7 @@ contract Invariants {
     }
 
     /// The task goes on from its head, or awaits a proposal on it; from there every round down to a final one is true to its parent.
-    function invariant_the_task_can_go_on() public view {
+    function _the_task_can_go_on() internal view {
         (Ledger ledger, bytes32 id,) = crowd.at();
         TaskView memory t = ledger.task(id);
         if (t.pending != 0) {
@@ -252,7 +266,7 @@ contract Invariants {
     }
 
     /// While its slot holds a round, a commitment is what it was, or excluded. Nobody is refuted who told the truth.
-    function invariant_commitments_hold() public view {
+    function _commitments_hold() internal view {
         (Ledger ledger, bytes32 id, address[] memory accounts) = crowd.at();
         require(!crowd.broken(), "committed twice, or refuted without a lie");
         uint32 opened = ledger.task(id).opened;

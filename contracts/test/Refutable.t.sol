@@ -101,6 +101,7 @@ contract RefutableTest is Court {
     }
 
     /// One wrong word, in any node's sums or in the next model, is refuted.
+    /// forge-config: ci.fuzz.runs = 3500
     function testFuzz_wrong_words_are_refuted(uint256 seed) public {
         Case memory c = _case(seed);
         c.t.combine();
@@ -114,6 +115,7 @@ contract RefutableTest is Court {
     }
 
     /// One wrong weight or count, in any node, is refuted.
+    /// forge-config: ci.fuzz.runs = 3500
     function testFuzz_wrong_nodes_are_refuted(uint256 seed) public {
         Case memory c = _case(seed);
         c.t.combine();
@@ -128,6 +130,7 @@ contract RefutableTest is Court {
     }
 
     /// One change of the roster is refuted: a weight, an update, a stranger, one left out, one twice, two exchanged.
+    /// forge-config: ci.fuzz.runs = 3500
     function testFuzz_wrong_rosters_are_refuted(uint256 seed) public {
         Case memory c = _case(seed);
         Tally memory t = c.t;

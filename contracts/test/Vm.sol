@@ -26,6 +26,7 @@ interface Vm {
     function sign(uint256 key, bytes32 digest) external pure returns (uint8 v, bytes32 r, bytes32 s);
     function etch(address where, bytes calldata code) external;
     function toString(uint256 value) external pure returns (string memory);
+    function snapshotValue(string calldata group, string calldata name, uint256 value) external;
     function lastCallGas() external view returns (Gas memory gas);
 
     struct Gas {
