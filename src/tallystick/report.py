@@ -27,11 +27,11 @@ p{margin:0 0 10px}.soft{color:var(--soft)}.ok{color:var(--green)}.bad{color:var(
 .card{background:var(--card);border:1px solid var(--line);border-radius:10px;padding:14px 16px;min-width:0;overflow-x:auto}
 .card>:last-child{margin-bottom:0}ul{margin:0;padding-left:20px}li{margin-bottom:6px}
 table{border-collapse:collapse;width:100%;font-size:14px}th,td{text-align:left;padding:6px 14px 6px 0;border-bottom:1px solid var(--line);vertical-align:top}
-tr:last-child>*{border-bottom:0}th{color:var(--soft);font-weight:500}.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
+tr:last-child>*{border-bottom:0}th{color:var(--soft);font-weight:500}th:empty{padding:0}.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
 code{font:13px ui-monospace,monospace}code,.long{overflow-wrap:anywhere}td code,td span:not(.long){white-space:nowrap}
 svg{width:100%;max-width:520px;height:auto;display:block}svg text{fill:var(--soft);font:12.5px system-ui,sans-serif}svg .value{fill:var(--ink)}svg .axis{font-size:12px}.grid line{stroke:var(--line)}
 @media(max-width:720px){main{padding:20px 12px 32px}thead{position:absolute;clip-path:inset(50%)}tr{display:block;padding:8px 0;border-bottom:1px solid var(--line)}tr:last-child{border:0}
-tr>*{display:flex;gap:12px;border:0;padding:2px 0}td.n,th.n{text-align:left}td::before{content:attr(data-name);flex:0 0 92px;color:var(--soft)}td:empty{display:none}td code{white-space:normal}td>div{min-width:0;overflow-wrap:anywhere}}
+tr>*{display:flex;gap:12px;border:0;padding:2px 0}td.n,th.n{text-align:left}td::before{content:attr(data-name);flex:0 0 92px;color:var(--soft)}td:empty,td[data-name='']::before{display:none}td code{white-space:normal}td>div{min-width:0;overflow-wrap:anywhere}}
 """
 
 REASONS = {
@@ -134,7 +134,7 @@ def _lie(lie: dict[str, Any], result: dict[str, Any]) -> str:
         f"The round was proposed again, and the run went on to round {result['rounds']}."
     )
     picture = plots.branches(title, result["rounds"], lie["round"], later, told)
-    rows = [("fault", f"<b>{escape(lie['fault'])}</b>: {escape(lie['said'])}")]
+    rows = [("what", f"<b>{escape(lie['fault'])}</b>: {escape(lie['said'])}")]
     if lie["leaf"] is not None:
         index = "".join(f"[{each}]" for each in lie["index"])
         rows += [
@@ -151,7 +151,7 @@ def _lie(lie: dict[str, Any], result: dict[str, Any]) -> str:
     ]
     return (
         f'<h2>A lie, refuted</h2><div class="grid">{_card(title, picture + f"<p>{escape(told)}</p>")}'
-        f"{_table('A lie, refuted', ('what', 'as it was'), rows)}</div>"
+        f"{_table('A lie, refuted', ('', ''), rows)}</div>"
     )
 
 
