@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+import test_roles as toy
 from court import BASE, FAN_IN, LEAF, SIZE, Court
-from tallystick import ledger, merkle
+from tallystick import ledger, merkle, store
+from tallystick.aggregation import combine, next_model
 from tallystick.blob import Kind
 from tallystick.errors import Refused
 from tallystick.ledger import Ledger, address_of
 from tallystick.protocol import Commit, Exclude, Fault, Phase, Reason
 from tallystick.roles import auditor, finality
+from tallystick.roles.aggregator import Aggregator
 from tallystick.roles.batch import Batch
+from tallystick.roles.evidence import Truth
+from tallystick.roles.outcome import Rejected
+from tallystick.roles.receipt import Reply
+from tallystick.roles.validator import Validator
 from tallystick.sumtree import Entry, SumNode, widths
+from toy_federation import Federation
 
 Make = Callable[[int], Court]
 
@@ -36,7 +46,7 @@ def court(chain: Ledger, tmp_path: Path) -> Make:
 
 PLACES = [
     (members, level, index)
-    for members in (1, 2, 3, 5, 7)
+    for members in (1, 3, 7)
     for level, width in enumerate(widths(members, FAN_IN), 1)
     for index in {0, width - 1}
 ]
@@ -463,8 +473,6 @@ def test_a_member_with_the_models_own_bytes(court: Make) -> None:
     words = at.words(first[0]) * np.int64(first[0].weight) + BASE
     weight = first[0].weight + 1
     node = SumNode(2, weight, at.root(words), (first[0].digest, odd.digest))
-    from tallystick.aggregation import next_model
-
     following = next_model(BASE, (words + weight // 2) // weight)
     at.propose(2, node.digest, at.publish(following))
     (verdict,) = at.validator().watch()
@@ -613,3 +621,81 @@ def test_false_evidence_against_an_honest_proposal_is_refused(court: Make) -> No
     with pytest.raises(Refused):
         other.ledger.send(other.key, replace(lie.call, task=other.task))
     assert other.ledger.round(other.task, 1).phase == Phase.PROPOSED
+
+
+def test_evidence_is_built_from_memory_maps_block_by_block(tmp_path: Path) -> None:
+    """Promise: opening one word of a node's sums needs neither the updates nor the sums in memory."""
+    size, members = 1_000_000, 4
+    entries = tuple(Entry(bytes([k]) * 20, k + 1, bytes(32)) for k in range(members))
+    updates = []
+    for k in range(members):
+        path = tmp_path / f"{k}"
+        np.arange(k, size + k, dtype=np.int32).tofile(path)
+        updates.append(np.memmap(path, np.int32, "r"))
+    shape = SimpleNamespace(dimension=size, leaf_words=1024, fan_in=2)
+    truth = Truth(shape, entries, updates[0], updates, None)  # type: ignore[arg-type]
+    tracemalloc.start()
+    opened = truth.open_sums(2, 0, size - 1)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < size * 8 / 2
+    whole = sum(u * np.int64(e.weight) for e, u in zip(entries, updates, strict=True))
+    hashes = merkle.leaf_hashes(whole.tobytes(), 8 * 1024)
+    last = len(hashes) - 1
+    assert opened.data == whole[last * 1024 :].tobytes()
+    root, leaf = merkle.root_of(hashes), merkle.leaf_hash(opened.data)
+    assert merkle.is_included(root, leaf, last, len(hashes), opened.path)
+
+
+def test_a_right_model_is_kept_where_its_proposer_hides_it(court: Make, tmp_path: Path) -> None:
+    """Promise: with a store of its own a validator judges on, though a proposer publishes a right root and no model."""
+    at = court(2)
+    at.propose(2, *at.truth(at.open()))
+    own = store.open(str(tmp_path / "own"))
+    judge = at.validator(keep=own)
+    assert [each.lie for each in judge.watch()] == [None]
+    hidden = at.ledger.round(at.task, 1).next_root
+    assert own.has(hidden)
+    assert not at.store.has(hidden)
+    second = at.open()
+    base = own.get(hidden, Kind.MODEL)
+    found = combine(base, second, [at.words(e) for e in second], LEAF, FAN_IN)
+    at.propose(2, found.tree.root, found.next_root)
+    (verdict,) = judge.watch()
+    assert (verdict.lie, verdict.hidden) == (None, None)
+    (first, later) = at.validator().watch()
+    assert (first.hidden, first.lie) == (None, None)
+    assert hidden.hex() in str(later.hidden)
+
+
+def test_an_aggregator_killed_between_excluding_and_proposing_is_no_liar(tmp_path: Path) -> None:
+    """Promise: whom an aggregator excluded before it was killed it does not count after, though the update comes at last."""
+    federation = Federation(tmp_path)
+    words = np.arange(toy.LAYOUT.size, dtype=np.int32)
+    boss = toy.aggregator(federation)
+    boss.open()
+    members = [toy.participant(federation, index) for index in range(3)]
+    for index, member in enumerate(members):
+        boss.accept(Reply(index, member.sign(1, words + np.int32(index), 10, node=index), 10, None))
+    posted = boss.post_batch()
+
+    def deliver(to: Aggregator, index: int) -> None:
+        at = posted[members[index].member]
+        receipt, sent = members[index].release(
+            1, at.entry, at.signature, at.index, at.path, node=index
+        )
+        to.accept(Reply(index, receipt, 10, sent))
+
+    for index in range(2):
+        deliver(boss, index)
+    boss._exclude()
+    back = toy.aggregator(federation)
+    assert back.open() == 1
+    back.post_batch()
+    for index in range(2):
+        deliver(back, index)
+    with pytest.raises(Rejected, match="excluded"):
+        deliver(back, 2)
+    assert len(back.close().entries) == 2
+    (verdict,) = Validator(federation.ledger, federation.store, None, federation.task).watch()
+    assert (verdict.lie, verdict.hidden) == (None, None)

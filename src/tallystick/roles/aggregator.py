@@ -149,11 +149,19 @@ class Aggregator:
             return None
         task = self.ledger.task(self.task)
         number = task.pending
-        current = self.ledger.round(self.task, number)
         log.warning("round %d: its proposal was refuted; proposing it again", number)
         for later in range(number + 1, task.opened + 1):
             if self.ledger.round(self.task, later).phase in (Phase.OPEN, Phase.PROPOSED):
                 self._send(Void(self.task, later))
+        self.gather()
+        closed = self.close()
+        self._watch()
+        return closed
+
+    def gather(self) -> None:
+        """Take up the round that awaits a proposal with what ledger and store hold, whoever worked on it before."""
+        number = self.ledger.task(self.task).pending
+        current = self.ledger.round(self.task, number)
         self._begin()
         self.number, self.height = number, current.height
         self.words = self._model(self.ledger.round(self.task, current.parent).next_root)
@@ -166,9 +174,6 @@ class Aggregator:
             with suppress(BlobUnavailable, InvalidBlob, RootMismatch):
                 self.store.get(entry.root, Kind.UPDATE, p.leaf_words, p.dimension)
                 self._accepted[entry.member] = entry
-        closed = self.close()
-        self._watch()
-        return closed
 
     def open(self) -> int:
         """Open the next round, or carry on with one that is open. Waits for finality only where all slots are full."""
@@ -324,6 +329,8 @@ class Aggregator:
             self._cursor = cursor
             if isinstance(event, Committed) and event.round == self.number:
                 self._committed[event.member] = Entry(event.member, event.weight, event.root)
+                # Only its entry in the batch can have been excluded before, and that counts no more.
+                self._excluded.pop(event.member, None)
             elif isinstance(event, Excluded) and event.round == self.number:
                 self._excluded[event.member] = Reason(event.reason)
 
@@ -386,6 +393,9 @@ class Aggregator:
                 raise Rejected(
                     Reason.WRONG_ROOT, f"the ledger holds no commitment to {entry.root.hex()}"
                 )
+        elif entry.member in self._excluded:
+            # Also after a restart: who excludes a member and counts it is refuted.
+            raise Rejected(self._excluded[entry.member], "excluded from this round already")
         elif entry.member not in self._batch.positions:
             raise Rejected(Reason.NO_COMMITMENT, "sent an update without committing to it")
         elif self._batch.positions[entry.member].entry != entry:
