@@ -79,10 +79,13 @@ def test_a_truncated_blob_is_refused(shelf: store.Store, cut: int) -> None:
 
 
 def test_another_kind_size_or_file_is_refused(shelf: store.Store) -> None:
-    """A blob of another task or kind cannot stand in, even with its right root."""
+    """A blob of another task or kind cannot stand in, even with its right root; a model and an update may be the same words."""
     root = shelf.put(Kind.UPDATE, WORDS, 64)
-    with pytest.raises(InvalidBlob, match="not a model"):
-        shelf.get(root, Kind.MODEL)
+    with pytest.raises(InvalidBlob, match="not a document"):
+        shelf.get(root, Kind.DOCUMENT)
+    assert shelf.put(Kind.MODEL, WORDS, 64) == root
+    for kind in (Kind.MODEL, Kind.UPDATE):
+        np.testing.assert_array_equal(shelf.get(root, kind), WORDS)
     with pytest.raises(InvalidBlob, match="of 999 words"):
         shelf.get(root, Kind.UPDATE, 64, 999)
     other = shelf.put(Kind.UPDATE, WORDS[::-1].copy(), 64)

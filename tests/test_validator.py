@@ -699,3 +699,18 @@ def test_an_aggregator_killed_between_excluding_and_proposing_is_no_liar(tmp_pat
     assert len(back.close().entries) == 2
     (verdict,) = Validator(federation.ledger, federation.store, None, federation.task).watch()
     assert (verdict.lie, verdict.hidden) == (None, None)
+
+
+def test_an_update_with_the_models_bytes_takes_the_model_from_nobody(tmp_path: Path) -> None:
+    """Promise: a member that sends the very words of the model, out of malice or because both are zeros, spoils no blob."""
+    federation = Federation(tmp_path)
+    boss = toy.aggregator(federation)
+    boss.open()
+    for index in range(3):
+        receipt, words = toy.participant(federation, index).commit(1, toy.BASE, 10, node=index)
+        boss.accept(Reply(index, receipt, 10, words))
+    boss.close()
+    toy.aggregator(federation)
+    (verdict,) = Validator(federation.ledger, federation.store, None, federation.task).watch()
+    assert (verdict.lie, verdict.hidden) == (None, None)
+    auditor.audit(federation.ledger, federation.store, federation.task)

@@ -6,6 +6,7 @@ import errno
 import os
 import secrets
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -58,7 +59,7 @@ class LocalStore:
             header.leaf_words if leaf_words is None else leaf_words,
             header.count if count is None else count,
         )
-        if header != wanted:
+        if not _same(header, wanted):
             raise InvalidBlob(
                 f"{self.path(root)} holds {_describe(header)}, not {_describe(wanted)}. "
                 "It belongs to another task, or its header was changed."
@@ -119,7 +120,7 @@ class LocalStore:
         if not self.has(root):
             return False
         try:
-            if self.header(root) == header:
+            if _same(self.header(root), header):
                 self._verified(root, header)
                 return True
         except TallystickError:
@@ -170,3 +171,14 @@ def _payload(kind: Kind, payload: Words | bytes) -> memoryview:
 
 def _describe(header: Header) -> str:
     return f"a {header.kind.name.lower()} of {header.count} words in leaves of {header.leaf_words}"
+
+
+def _same(one: Header, other: Header) -> bool:
+    """Whether two headers are of the same words. A model and an update may have the same words, and so the same name and file:
+    a member that sends the model itself, or zeros for a model of zeros, must not take the model from everybody."""
+    return replace(one, kind=_VECTOR.get(one.kind, one.kind)) == replace(
+        other, kind=_VECTOR.get(other.kind, other.kind)
+    )
+
+
+_VECTOR = {Kind.UPDATE: Kind.MODEL}
