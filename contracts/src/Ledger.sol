@@ -18,6 +18,7 @@ contract Ledger is ILedger {
         uint32 opened;
         uint32 head;
         uint32 pending;
+        uint32 tip;
     }
 
     /// @dev The first slot, down to `batchCount`, holds all that a commitment needs to read.
@@ -74,6 +75,8 @@ contract Ledger is ILedger {
     mapping(bytes32 task => mapping(address member => bytes32[64])) internal _slots;
     /// @dev Who excluded a member: [0] its entry in the batch, [1] its direct commitment.
     mapping(bytes32 task => mapping(uint32 number => mapping(address member => address[2]))) internal _excluders;
+    /// @dev The rounds that build on nothing refuted, by height, up to the task's `tip`.
+    mapping(bytes32 task => mapping(uint32 height => uint32 number)) internal _branch;
     mapping(address account => Balance) internal _balances;
 
     /// @inheritdoc ILedger
@@ -180,6 +183,8 @@ contract Ledger is ILedger {
         r.parentAttempt = below.attempt;
         t.opened = number;
         t.pending = number;
+        t.tip = height + 1;
+        _branch[id][height + 1] = number;
 
         emit Opened(id, number, head, height + 1, deadline);
     }
@@ -290,7 +295,7 @@ contract Ledger is ILedger {
         Task storage t = _task(id);
         Round storage r = _rounds[id][number];
         if (r.phase != Phase.Proposed) revert NotProposed(number);
-        if (_isVoid(id, r)) revert RoundVoid(number);
+        if (_isVoid(id, number)) revert RoundVoid(number);
         if (block.timestamp < r.finalAt) revert WindowOpen(r.finalAt);
         if (_rounds[id][r.parent].phase != Phase.Final) revert ParentNotFinal(r.parent);
 
@@ -369,7 +374,7 @@ contract Ledger is ILedger {
         Task storage t = _task(id);
         Round storage r = _rounds[id][number];
         Phase phase = r.phase;
-        if ((phase != Phase.Open && phase != Phase.Proposed) || !_isVoid(id, r)) revert NotVoid();
+        if ((phase != Phase.Open && phase != Phase.Proposed) || !_isVoid(id, number)) revert NotVoid();
 
         r.phase = Phase.Void;
         if (phase == Phase.Proposed) _releaseBond(t, r);
@@ -420,7 +425,7 @@ contract Ledger is ILedger {
         Parameters storage p = _task(id).parameters;
         Round storage r = _rounds[id][number];
         if (r.phase != Phase.Proposed) revert NotProposed(number);
-        if (_isVoid(id, r)) revert RoundVoid(number);
+        if (_isVoid(id, number)) revert RoundVoid(number);
         c.count = r.count;
         c.sumRoot = r.sumRoot;
         c.nextRoot = r.nextRoot;
@@ -463,14 +468,10 @@ contract Ledger is ILedger {
         if (t.parameters.sponsor == address(0)) revert UnknownTask(id);
     }
 
-    /// @dev Whether any proposal that a round builds on is refuted, from its parent down to a final one: fewer than `slots` steps.
-    function _isVoid(bytes32 id, Round storage r) internal view returns (bool) {
-        while (true) {
-            Round storage parent = _rounds[id][r.parent];
-            if (parent.phase == Phase.Void || parent.attempt != r.parentAttempt) return true;
-            if (parent.phase == Phase.Final) return false;
-            r = parent;
-        }
+    /// @dev Whether a proposal that a round builds on, at any height below it, is refuted.
+    function _isVoid(bytes32 id, uint32 number) internal view returns (bool) {
+        uint32 height = _rounds[id][number].height;
+        return height > _tasks[id].tip || _branch[id][height] != number;
     }
 
     function _releaseBond(Task storage t, Round storage r) internal {
@@ -507,6 +508,7 @@ contract Ledger is ILedger {
         if (r.commitDeadline < block.timestamp - 1) r.commitDeadline = uint40(block.timestamp - 1);
         t.pending = number;
         t.head = r.parent;
+        t.tip = r.height;
 
         emit Refuted(id, number, proposer, msg.sender, uint8(fault), bounty);
     }

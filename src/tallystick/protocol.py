@@ -505,6 +505,8 @@ class Task:
     opened: int = 0
     head: int = 0
     pending: int = 0
+    branch: list[int] = field(default_factory=lambda: [0])
+    """The rounds that build on nothing refuted, by height."""
     members: set[Address] = field(default_factory=set)
     rounds: dict[int, Round] = field(default_factory=dict)
     commitments: dict[tuple[Address, int], tuple[int, bytes]] = field(default_factory=dict)
@@ -691,6 +693,7 @@ def process_open(state: State, call: Open, sender: Address, now: int) -> tuple[E
     )
     task.opened = call.round
     task.pending = call.round
+    task.branch.append(call.round)
     return (Opened(call.task, call.round, task.head, below.height + 1, deadline),)
 
 
@@ -837,7 +840,7 @@ def process_finalise(state: State, call: Finalise, sender: Address, now: int) ->
     current = task.rounds.get(call.round, Round())
     if current.phase != Phase.PROPOSED:
         raise errors.NotProposed(call.round)
-    if is_void(task, current):
+    if is_void(task, call.round):
         raise errors.RoundVoid(call.round)
     if now < current.final_at:
         raise errors.WindowOpen(current.final_at)
@@ -852,7 +855,7 @@ def process_void(state: State, call: Void, sender: Address, now: int) -> tuple[E
     """Rounds are voided one by one, in any order, so that a refutation costs the same however many there are."""
     task = get_task(state, call.task)
     current = task.rounds.get(call.round, Round())
-    if current.phase not in {Phase.OPEN, Phase.PROPOSED} or not is_void(task, current):
+    if current.phase not in {Phase.OPEN, Phase.PROPOSED} or not is_void(task, call.round):
         raise errors.NotVoid()
     task.rounds[call.round] = replace(current, phase=Phase.VOID)
     if current.phase == Phase.PROPOSED:
@@ -860,18 +863,13 @@ def process_void(state: State, call: Void, sender: Address, now: int) -> tuple[E
     return (Voided(call.task, call.round),)
 
 
-def is_void(task: Task, current: Round) -> bool:
-    """Whether any proposal that a round builds on is refuted, from its parent down to a final one: fewer than `slots` steps.
+def is_void(task: Task, number: int) -> bool:
+    """Whether a proposal that a round builds on, at any height below it, is refuted.
 
     Were only the parent asked, a lie built on a refuted lie could be refuted too, and leave the task pending on a void round.
     """
-    while True:
-        parent = task.rounds[current.parent]
-        if parent.phase == Phase.VOID or parent.attempt != current.parent_attempt:
-            return True
-        if parent.phase == Phase.FINAL:
-            return False
-        current = parent
+    height = task.rounds[number].height
+    return height >= len(task.branch) or task.branch[height] != number
 
 
 def release_bond(state: State, task: Task, proposer: Address) -> None:
@@ -887,7 +885,7 @@ def get_claim(state: State, call: Refutation) -> tuple[Task, Round, Claim]:
     current = task.rounds.get(call.round, Round())
     if current.phase != Phase.PROPOSED:
         raise errors.NotProposed(call.round)
-    if is_void(task, current):
+    if is_void(task, call.round):
         raise errors.RoundVoid(call.round)
     return (
         task,
@@ -1030,6 +1028,7 @@ def process_refute(state: State, call: Refutation, sender: Address, now: int) ->
     )
     task.pending = call.round
     task.head = current.parent
+    del task.branch[current.height + 1 :]
     return (Refuted(call.task, call.round, current.proposer, sender, fault, bounty),)
 
 
