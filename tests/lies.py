@@ -204,7 +204,9 @@ class Round:
         if self.members > 1 and self.batch_lie is None and self.rng.random() < 0.5:
             calls.append(self._exclude())
         for index, entry in enumerate(self.entries):
-            signed = [e for e, _ in self.batch if e.member == entry.member]
+            signed = [
+                e for e, _ in self.batch if e.member == entry.member and self.batch_lie is None
+            ]
             self.entries[index] = self.rng.choice([entry, *signed])
         return calls
 

@@ -512,9 +512,24 @@ class Adversary(RuleBasedStateMachine):
             assert task.rounds[number].parent == task.head
         while number:
             current = task.rounds[number]
-            assert not protocol.is_void(task, current)
+            assert not protocol.is_void(task, number)
             assert current.height == task.rounds[current.parent].height + 1
             number = current.parent
+
+    @invariant()
+    def void_is_what_builds_on_a_refuted_proposal(self) -> None:
+        """One look at a round's height says what following its parents down to a final one does."""
+        task = self.state.tasks[self.task]
+
+        def stands(current: protocol.Round) -> bool:
+            if current.phase in {Phase.FINAL, Phase.VOID}:
+                return current.phase == Phase.FINAL
+            parent = task.rounds[current.parent]
+            return parent.attempt == current.parent_attempt and stands(parent)
+
+        for number, current in task.rounds.items():
+            if current.phase in {Phase.OPEN, Phase.PROPOSED}:
+                assert protocol.is_void(task, number) == (not stands(current))
 
 
 Adversary.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
