@@ -24,6 +24,7 @@ from ..errors import (
     InvalidBlob,
     InvalidProposal,
     ModelMismatch,
+    NotCommitted,
     RootMismatch,
 )
 from ..ledger import Cursor, Ledger, Signer
@@ -448,20 +449,24 @@ class Aggregator:
             if member in self._accepted or member in self._excluded:
                 continue
             entry, reason = position.entry, self._reason(member)
-            with suppress(AlreadyExcluded):
-                self._send(
-                    Exclude(
-                        self.task,
-                        self.number,
-                        member,
-                        entry.weight,
-                        entry.root,
-                        reason,
-                        position.signature,
-                        position.index,
-                        position.path,
-                    )
-                )
+            call = Exclude(
+                self.task,
+                self.number,
+                member,
+                entry.weight,
+                entry.root,
+                reason,
+                position.signature,
+                position.index,
+                position.path,
+            )
+            try:
+                self._send(call)
+            except AlreadyExcluded:
+                pass
+            except NotCommitted:  # It committed directly since the last look, which counts instead.
+                self._exclude()
+                return
             self._excluded[member] = reason
 
     def _reason(self, member: bytes) -> Reason:

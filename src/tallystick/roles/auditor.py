@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -25,7 +25,7 @@ from ..ledger import Head, Ledger
 from ..protocol import DIGEST_BYTES, Parameters, Phase, Reason
 from ..store import Store
 from ..sumtree import Entry
-from .batch import find_flaw, read_batch
+from .batch import Batch, find_flaw, read_batch, rosters, standing
 
 Progress = Callable[[str, int, int], None]
 
@@ -142,7 +142,7 @@ class _Replay:
         rounds: list[RoundAudit] = []
         for number in branch:
             one = told[number]
-            roster = self._roster(number, one)
+            roster, others = self._roster(number, one)
             if one.proposed is None:
                 for entry in roster:
                     if self.store.has(
@@ -150,7 +150,7 @@ class _Replay:
                     ):  # An open round's updates may still be on their way.
                         self._words(entry.root, Kind.UPDATE, Place(number, entry.member))
                 continue
-            words = self._round(number, one.proposed, roster, words)
+            roster, words = self._round(number, one.proposed, roster, others, words)
             excluded = tuple(sorted(one.excluded.items()))
             rounds.append(RoundAudit(number, roster, excluded, one.proposed.next_root, one.final))
             self.progress("rounds", len(rounds), len(branch))
@@ -207,9 +207,14 @@ class _Replay:
             number = self.ledger.round(self.task, number).parent
         return found[::-1]
 
-    def _roster(self, number: int, told: _Told) -> tuple[Entry, ...]:
+    def _roster(
+        self, number: int, told: _Told
+    ) -> tuple[tuple[Entry, ...], tuple[tuple[Entry, ...], ...]]:
+        """Who should count in a round, and the other rosters that the ledger allows a proposal."""
         p = self.parameters
-        entries = dict(self._batch(number, told)) | told.direct
+        batch = self._batch(number, told)
+        entries = {entry.member: entry for entry in batch.roster} if batch else {}
+        entries |= told.direct
         for entry in entries.values():
             place = Place(number, entry.member)
             if entry.member not in self.members:
@@ -229,11 +234,15 @@ class _Replay:
                 raise Finding(
                     Place(number, entry.member), "its commitment is not the one on the ledger."
                 )
-        return sort_roster(e for e in entries.values() if e.member not in told.excluded)
+        if told.proposed is None:
+            return sort_roster(e for e in entries.values() if e.member not in told.excluded), ()
+        stands = standing(self.ledger, self.task, number)
+        required, _, candidates = rosters(self.ledger, self.task, number, stands, batch)
+        return required, candidates[1:]
 
-    def _batch(self, number: int, told: _Told) -> Iterator[tuple[bytes, Entry]]:
+    def _batch(self, number: int, told: _Told) -> Batch | None:
         if told.batch is None:
-            return
+            return None
         adopted = told.proposed is not None and told.proposed.adopted
         root, count = told.batch
         place = Place(number)
@@ -241,22 +250,30 @@ class _Replay:
             batch = read_batch(self.store, root)
         except (BlobUnavailable, InvalidBlob, InvalidParameter, RootMismatch) as error:
             if not adopted:
-                return
+                return None
             raise Finding(place, f"its batch of commitments: {error}") from error
         self.seen.add(root)
         p = self.parameters
         flaw = find_flaw(self.ledger, self.task, number, batch, self.members, p.max_weight)
         if len(batch.roster) != count:
             flaw = f"it has {len(batch.roster)} entries where the ledger says {count}"
-        if flaw is None and adopted:
-            yield from ((entry.member, entry) for entry in batch.roster)
-        elif adopted:
+        if flaw is not None and adopted:
             raise Finding(place, f"its batch of commitments: {flaw}.")
+        return batch if adopted else None
 
     def _round(
-        self, number: int, proposed: protocol.Proposed, roster: tuple[Entry, ...], base: Words
-    ) -> Words:
+        self,
+        number: int,
+        proposed: protocol.Proposed,
+        roster: tuple[Entry, ...],
+        others: tuple[tuple[Entry, ...], ...],
+        base: Words,
+    ) -> tuple[tuple[Entry, ...], Words]:
         p = self.parameters
+        for other in others:
+            updates = [self._words(e.root, Kind.UPDATE, Place(number, e.member)) for e in other]
+            if combine(base, other, updates, p.leaf_words, p.fan_in).tree.root == proposed.sum_root:
+                roster = other
         if len(roster) != proposed.count:
             raise Finding(
                 Place(number),
@@ -278,7 +295,7 @@ class _Replay:
                 "the next model is right.",
             )
         self._words(proposed.next_root, Kind.MODEL, Place(number), result.next_words)
-        return result.next_words
+        return roster, result.next_words
 
     def _wrong_model(self, number: int, proposed: protocol.Proposed, result: Combined) -> Finding:
         said = f"recomputing gives model {result.next_root.hex()}, proposed was {proposed.next_root.hex()}"

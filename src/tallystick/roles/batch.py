@@ -121,6 +121,35 @@ def standing(ledger: Ledger, task: bytes, number: int) -> Standing:
     return Standing(frozenset(members), direct, excluded, frozenset(accused))
 
 
+def rosters(
+    ledger: Ledger, task: bytes, number: int, stands: Standing, batch: Batch | None
+) -> tuple[tuple[Entry, ...], frozenset[Entry], tuple[tuple[Entry, ...], ...]]:
+    """Entries that a proposal must count, those that it may, and the rosters to try first.
+
+    Another's exclusion leaves it to the proposer to count a member or not, its own does not; and of a member that committed both ways
+    either entry is right.
+    """
+    current = ledger.round(task, number)
+    direct, batched = set(stands.direct.values()), set(batch.roster if batch else ())
+    for member in stands.accused:
+        by = ledger.excluders(task, number, member)
+        if current.proposer == by[0]:
+            direct -= {entry for entry in direct if entry.member == member}
+        if current.proposer in by:
+            batched -= {entry for entry in batched if entry.member == member}
+    allowed = frozenset(direct | batched)
+    required = stands.roster(batch)
+    must = {entry.member for entry in required}
+    of_direct = dict(stands.direct)
+    of_batch = {entry.member: entry for entry in batch.roster} if batch else {}
+    found = [required]
+    for entries in (of_direct | of_batch, of_batch | of_direct):
+        every = sort_roster(entry for entry in entries.values() if entry in allowed)
+        if len(every) == current.count and must <= {entry.member for entry in every}:
+            found.append(every)
+    return required, allowed, tuple(dict.fromkeys(found))
+
+
 def make_batch(signed: Mapping[Entry, bytes]) -> Batch:
     """A batch of entries and their signatures, in any order."""
     roster = sort_roster(signed)

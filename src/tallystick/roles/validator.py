@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Any
 
-from ..aggregation import combine, sort_roster
+from ..aggregation import combine
 from ..encoding import Layout, Words
 from ..errors import InvalidProof, NotProposed, NotRefuted, Refused, RoundVoid, TallystickError
 from ..fraud import UPDATE_BYTES
@@ -22,7 +22,7 @@ from ..ledger.author import commitment_author
 from ..protocol import Parameters, Phase, Refuted, Round
 from ..store import Kind, Store
 from ..sumtree import Entry
-from .batch import Batch, Standing, standing
+from .batch import Batch, rosters, standing
 from .evidence import Case, Hidden, Lie, Misplaced, Truth, find_false_batch, find_lie, read_vector
 
 log = logging.getLogger("tallystick")
@@ -166,35 +166,13 @@ class Validator:
             if isinstance(found, Lie):
                 return found
             batch = found
-        required = stands.roster(batch)
-        allowed = self._allowed(number, current, stands, batch)
+        required, allowed, candidates = rosters(self.ledger, self.task, number, stands, batch)
         direct = dict(stands.direct)
-        batched = {entry.member: entry for entry in batch.roster} if batch else {}
-        either = (direct | batched, batched | direct)
-        every = [sort_roster(e for e in entries.values() if e in allowed) for entries in either]
-        must = {entry.member for entry in required}
-        full = (
-            r for r in every if len(r) == current.count and must <= {entry.member for entry in r}
-        )
-        rosters = dict.fromkeys([required, *full])
         case = Case(
             self.task, number, current, self.parameters, self.store, required, allowed,
-            tuple(rosters), frozenset(direct.values()), batch, self._recompute(current),
+            candidates, frozenset(direct.values()), batch, self._recompute(current),
         )  # fmt: skip
         return find_lie(case)
-
-    def _allowed(
-        self, number: int, current: Round, stands: Standing, batch: Batch | None
-    ) -> frozenset[Entry]:
-        """Entries that may be counted: all that were committed, save what the proposer itself excluded."""
-        direct, batched = set(stands.direct.values()), set(batch.roster if batch else ())
-        for member in stands.accused:
-            by = self.ledger.excluders(self.task, number, member)
-            if current.proposer == by[0]:
-                direct -= {entry for entry in direct if entry.member == member}
-            if current.proposer in by:
-                batched -= {entry for entry in batched if entry.member == member}
-        return frozenset(direct | batched)
 
     def _recompute(self, current: Round) -> Callable[[tuple[Entry, ...]], Truth]:
         """What rosters of a round come to, each worked out once."""
@@ -219,8 +197,6 @@ class Validator:
         ]
         combined = combine(base, entries, updates, p.leaf_words, p.fan_in, self.threads)
         if self._keep is not None and combined.next_root == current.next_root:
-            self._keep.put(Kind.MODEL, combined.next_words, p.leaf_words)
-        if self._keep is not None:
             self._keep.put(Kind.MODEL, combined.next_words, p.leaf_words)
         return Truth(p, entries, base, updates, combined)
 
