@@ -155,19 +155,7 @@ library Builder {
         t.sums = new int256[][][](depth);
         t.vectors = new Tree[][](depth);
         for (uint256 l; l < depth; ++l) {
-            uint256 below = l == 0 ? t.roster.length : t.nodes[l - 1].length;
-            width = (below + t.fanIn - 1) / t.fanIn;
-            t.nodes[l] = new SumNode[](width);
-            t.sums[l] = new int256[][](width);
-            t.vectors[l] = new Tree[](width);
-            for (uint256 i; i < width; ++i) {
-                _node(t, l, i, below);
-                if (lie.level == l + 1 && lie.index == i) {
-                    t.sums[l][i][lie.word] = int64(t.sums[l][i][lie.word] + lie.delta);
-                }
-                t.vectors[l][i] = vector(t.sums[l][i], t.leafWords, 8);
-                t.nodes[l][i].vectorRoot = root(t.vectors[l][i]);
-            }
+            _level(t, l, lie);
         }
         follow(t);
         if (lie.level == depth + 1) {
@@ -176,34 +164,45 @@ library Builder {
         }
     }
 
-    /// @dev Count, weight, children and sums of node `i` above level `l`, which is `below` wide.
-    function _node(Tally memory t, uint256 l, uint256 i, uint256 below) private pure {
+    function _level(Tally memory t, uint256 l, Lie memory lie) private pure {
+        uint256 below = l == 0 ? t.roster.length : t.nodes[l - 1].length;
+        uint256 width = (below + t.fanIn - 1) / t.fanIn;
+        t.nodes[l] = new SumNode[](width);
+        t.sums[l] = new int256[][](width);
+        t.vectors[l] = new Tree[](width);
+        for (uint256 i; i < width; ++i) {
+            int256[] memory sums = _node(t, l, i, below);
+            if (lie.level == l + 1 && lie.index == i) sums[lie.word] = int64(sums[lie.word] + lie.delta);
+            Tree memory sumTree = vector(sums, t.leafWords, 8);
+            (t.sums[l][i], t.vectors[l][i], t.nodes[l][i].vectorRoot) = (sums, sumTree, root(sumTree));
+        }
+    }
+
+    /// @dev Count, weight and children of node `i` above level `l`, which is `below` wide; its sums.
+    function _node(Tally memory t, uint256 l, uint256 i, uint256 below) private pure returns (int256[] memory sums) {
         SumNode memory node = t.nodes[l][i];
         uint256 first = i * t.fanIn;
         node.children = new bytes32[](below - first < t.fanIn ? below - first : t.fanIn);
-        int256[] memory sums = new int256[](t.base.length);
+        sums = new int256[](t.base.length);
         for (uint256 j; j < node.children.length; ++j) {
-            int256[] memory part;
-            int256 factor = 1;
             if (l == 0) {
                 Member memory m = t.roster[first + j];
-                node.count += 1;
-                node.weight += m.weight;
+                (node.count, node.weight) = (node.count + 1, node.weight + m.weight);
                 node.children[j] = digest(entry(m));
-                part = m.words;
-                factor = int256(uint256(m.weight));
+                _add(sums, m.words, int256(uint256(m.weight)));
             } else {
                 SumNode memory child = t.nodes[l - 1][first + j];
-                node.count += child.count;
-                node.weight += child.weight;
+                (node.count, node.weight) = (node.count + child.count, node.weight + child.weight);
                 node.children[j] = digest(child);
-                part = t.sums[l - 1][first + j];
-            }
-            for (uint256 w; w < sums.length; ++w) {
-                sums[w] += factor * part[w];
+                _add(sums, t.sums[l - 1][first + j], 1);
             }
         }
-        t.sums[l][i] = sums;
+    }
+
+    function _add(int256[] memory sums, int256[] memory part, int256 factor) private pure {
+        for (uint256 w; w < sums.length; ++w) {
+            sums[w] += factor * part[w];
+        }
     }
 
     /// @dev The next model, from the sums at the top.
