@@ -122,7 +122,7 @@ contract LedgerTest is Fixture {
         p.commitWindow = 365 days + 1;
         _refused(p, "commitWindow");
         p = parameters();
-        p.challengeWindow = 0;
+        p.challengeWindow = 1;
         _refused(p, "challengeWindow");
         p.challengeWindow = 365 days + 1;
         _refused(p, "challengeWindow");
@@ -131,6 +131,11 @@ contract LedgerTest is Fixture {
         _refused(p, "bond");
         p.bond = 2 ** 96;
         _refused(p, "bond");
+        p = parameters();
+        p.bounty = 9;
+        _refused(p, "bounty");
+        p.bounty = 91;
+        _refused(p, "bounty");
     }
 
     /// Members are admitted by the sponsor, once each, up to the maximum.
@@ -446,6 +451,9 @@ contract LedgerTest is Fixture {
         vm.expectRevert(InvalidProposal.selector);
         vm.prank(AGGREGATOR);
         ledger.propose(id, 1, 2, ROOT, 0, false);
+        vm.expectRevert(NoBatch.selector);
+        vm.prank(AGGREGATOR);
+        ledger.propose(id, 1, 2, ROOT, OTHER, true);
         vm.expectRevert(abi.encodeWithSelector(NotBonded.selector, members[0]));
         vm.prank(members[0]);
         ledger.propose(id, 1, 2, ROOT, OTHER, false);
