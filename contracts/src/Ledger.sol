@@ -65,6 +65,7 @@ contract Ledger is ILedger {
     bytes32 internal constant UNUSED = bytes32(uint256(1));
 
     /// @dev Judges evidence; has no state.
+    // slither-disable-next-line naming-convention
     Referee internal immutable REFEREE = new Referee();
 
     /* STORAGE */
@@ -485,6 +486,8 @@ contract Ledger is ILedger {
     function _isFalse() internal view returns (bool) {
         (bool answered, bytes memory answer) = address(REFEREE).staticcall(msg.data);
         if (answered) return abi.decode(answer, (bool));
+        // Solidity cannot revert with given bytes otherwise.
+        // slither-disable-next-line assembly
         assembly ("memory-safe") {
             revert(add(answer, 32), mload(answer))
         }

@@ -24,17 +24,12 @@ contract EvidenceTest is Court {
         Opening[] parts;
     }
 
-    /// @dev Evidence about word 9 of node 1 at level 1 or 2.
-    function _fair(Tally memory t, uint256 level) internal pure returns (Sum memory) {
-        return Sum(
-            t.path(level, 1),
-            1,
-            9,
-            t.openSum(level, 1, 9),
-            t.nodesBelow(level, 1),
-            t.entriesBelow(level, 1),
-            t.parts(level, 1, 9)
-        );
+    /// @dev Evidence about word 9 of node 1 at level 1 or 2; a copy, to be tampered with.
+    function _fair(Tally memory t, uint256 level) internal pure returns (Sum memory s) {
+        s.path = t.path(level, 1);
+        (s.index, s.word, s.total) = (1, 9, t.openSum(level, 1, 9));
+        (s.nodes, s.entries, s.parts) = (t.nodesBelow(level, 1), t.entriesBelow(level, 1), t.parts(level, 1, 9));
+        return abi.decode(abi.encode(s), (Sum));
     }
 
     function _call(Sum memory s) internal view returns (bytes memory) {

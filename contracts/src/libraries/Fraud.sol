@@ -297,6 +297,8 @@ library Fraud {
         returns (int256 value)
     {
         if (word >= c.dimension) revert InvalidProof("leaf");
+        // Floor is meant.
+        // slither-disable-next-line divide-before-multiply
         uint256 leaf = word / c.leafWords;
         uint256 left = c.dimension - leaf * c.leafWords;
         if (o.data.length != wordBytes * (left < c.leafWords ? left : c.leafWords)) revert InvalidProof("leaf");
