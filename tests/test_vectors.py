@@ -324,7 +324,7 @@ def test_worked_example() -> None:
 
     contract = b"\xcc" * 20
     parameters = Parameters(
-        b"\x01" * 20, layout.digest, genesis, layout.size, 24, 8, 4, 0, 10, 1, 1000, 10, 4, 600, 600, 10**15, 50, bytes(32)
+        b"\x01" * 20, layout.digest, genesis, layout.size, 24, 8, 4, 0, 10, 1, 1000, 10, 4, 600, 600, 10**15, 50, reveal_window=600,
     )  # fmt: skip
     task = commitment.task_digest(31337, contract, parameters)
     values = 31337, contract, task, 1, entries[0].member, entries[0].root, entries[0].weight

@@ -31,6 +31,14 @@ ORDER = [
     "challengeWindow",
     "bond",
     "bounty",
+    "settlement",
+    "voting",
+    "voteQuorum",
+    "revealWindow",
+    "stake",
+    "scorer",
+    "memberStake",
+    "revealFee",
     "salt",
 ]
 DOMAIN = "EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)"
@@ -84,13 +92,15 @@ def commitment() -> Case:
         "sponsor": address("sponsor"), "layout": digest(b"layout"), "genesis": digest(b"genesis"), "dimension": 31,
         "scale": 24, "leafWords": 256, "fanIn": 4, "rule": 0, "rounds": 10, "quorum": 1, "maxWeight": 100_000,
         "maxMembers": 100, "slots": 4, "commitWindow": 600, "challengeWindow": 600, "bond": 10**15,
-        "bounty": 50, "salt": bytes(32),
+        "bounty": 50, "settlement": 0, "voting": 0, "voteQuorum": 67, "revealWindow": 600, "stake": 10**15, "scorer": bytes(20),
+        "memberStake": 0, "revealFee": 10**14, "salt": bytes(32),
     }  # fmt: skip
     large = {
         "sponsor": b"\xff" * 20, "layout": b"\xff" * 32, "genesis": b"\xff" * 32, "dimension": 2**40, "scale": 30,
         "leafWords": 4096, "fanIn": 16, "rule": 0, "rounds": 2**32 - 1, "quorum": 65535, "maxWeight": 65537,
         "maxMembers": 65535, "slots": 64, "commitWindow": 365 * 86400, "challengeWindow": 365 * 86400,
-        "bond": 2**53 - 1, "bounty": 90, "salt": b"\xff" * 32,
+        "bond": 2**53 - 1, "bounty": 90, "settlement": 3, "voting": 2, "voteQuorum": 100, "revealWindow": 365 * 86400,
+        "stake": 2**53 - 1, "scorer": b"\xee" * 20, "memberStake": 2**53 - 1, "revealFee": 2**53 - 1, "salt": b"\xff" * 32,
     }  # fmt: skip
     here = {"chain_id": 31337, "contract": address("contract")}
     tasks: list[Case] = [

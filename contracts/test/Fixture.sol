@@ -54,6 +54,14 @@ abstract contract Fixture is ILedgerEvents {
             challengeWindow: 50,
             bond: BOND,
             bounty: 50,
+            settlement: 0,
+            voting: 0,
+            voteQuorum: 67,
+            revealWindow: 30,
+            stake: 0.001 ether,
+            scorer: address(0),
+            memberStake: 0,
+            revealFee: 0.0001 ether,
             salt: 0
         });
     }

@@ -136,6 +136,14 @@ contract VectorsTest {
         p.challengeWindow = uint32(_uint(json, place, "challengeWindow"));
         p.bond = uint128(_uint(json, place, "bond"));
         p.bounty = uint8(_uint(json, place, "bounty"));
+        p.settlement = uint8(_uint(json, place, "settlement"));
+        p.voting = uint8(_uint(json, place, "voting"));
+        p.voteQuorum = uint8(_uint(json, place, "voteQuorum"));
+        p.revealWindow = uint32(_uint(json, place, "revealWindow"));
+        p.stake = uint96(_uint(json, place, "stake"));
+        p.scorer = vm.parseJsonAddress(json, _key(place, "scorer"));
+        p.memberStake = uint96(_uint(json, place, "memberStake"));
+        p.revealFee = uint96(_uint(json, place, "revealFee"));
         p.salt = vm.parseJsonBytes32(json, _key(place, "salt"));
     }
 

@@ -251,3 +251,87 @@ class NotVoid(Refused):
 
 class NoBatch(Refused):
     """The round has no batch that could be adopted."""
+
+
+class NotSettled(Refused):
+    """The proposal lacks the votes, or the proof, that its task asks for."""
+
+    remedy = "Attest it, settle it, or let it lapse."
+
+
+class AlreadySettled(Refused):
+    """The proposal, or this part of it, is settled already."""
+
+
+class InvalidStake(Refused):
+    """A stake is more than nothing, and at most ten million ether."""
+
+
+class NotStaked(Refused):
+    """The account has no stake in this task, or less than its members need."""
+
+    remedy = "Deposit, then stake at least what the task asks for."
+
+
+class StakeLocked(Refused):
+    """The stake answers for an attested round that can still be refuted or was, or for membership (the argument is the round)."""
+
+    remedy = "Wait until the round's window has passed, or the task is complete."
+
+
+class NotScorer(Refused):
+    """Only the task's scorer may do this."""
+
+
+class InvalidGrades(Refused):
+    """Each account needs one quality."""
+
+
+class NotValidator(Refused):
+    """The account had no vote when this round was opened."""
+
+    remedy = "Stake at least what the task asks for; the vote counts from the next round on."
+
+
+class InvalidAttestation(Refused):
+    """The round holds another proposal than the one attested."""
+
+
+class AlreadyAttested(Refused):
+    """This validator has spoken on this already."""
+
+
+class NotSlashable(Refused):
+    """The account attested nothing in this round that was refuted, or has nothing left."""
+
+
+class NotReported(Refused):
+    """The member was not excluded from this round as withheld."""
+
+
+class RevealOpen(Refused):
+    """There is still time to reveal."""
+
+    remedy = "Wait until the time given."
+
+
+class RevealClosed(Refused):
+    """The time to say that data are missing has passed."""
+
+
+class WindowPassed(Refused):
+    """The challenge window of this round has passed."""
+
+
+class AlreadyDemanded(Refused):
+    """This is demanded already."""
+
+
+class NotDemanded(Refused):
+    """No such demand is open."""
+
+
+class DemandsOpen(Refused):
+    """Data of this proposal were demanded, and nobody has revealed them yet."""
+
+    remedy = "Reveal them, or call expire once their time has passed."

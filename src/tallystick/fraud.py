@@ -18,15 +18,18 @@ from .sumtree import Entry, SumNode, child, locate, shape
 WORD_MIN, WORD_MAX = -(2**31), 2**31 - 1
 UPDATE_BYTES, SUM_BYTES = 4, 8
 MAX_HEIGHT = 40
+STEP = 7
+"""Levels of a Merkle tree that one revealed piece spans: 128 digests, 4 KiB."""
 
 
 class Vector(IntEnum):
-    """Which Merkle tree is accused of its shape."""
+    """Which Merkle tree is accused of its shape, or has something sought in it; `TREE` is the sum tree itself."""
 
     SUMS = 0
     UPDATE = 1
     NEXT = 2
     BATCH = 3
+    TREE = 4
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,25 @@ class Accused:
     position: int
     inner: bool
     data: bytes
+    siblings: tuple[bytes, ...]
+
+
+@dataclass(frozen=True)
+class Sought:
+    """Something that a proposal commits to and that nobody published.
+
+    Of the sum tree itself (`TREE`): node or entry `index` of its level, where `path` are the nodes from the top down to its parent.
+    Of a vector, named as in `Accused` by `vector`, `path`, `index` and `entries`: Merkle node number `position` of those `height`
+    levels above the leaves, with its audit path. `digest` is its hash.
+    """
+
+    vector: int
+    path: tuple[SumNode, ...]
+    index: int
+    entries: tuple[Entry, ...]
+    height: int
+    position: int
+    digest: bytes
     siblings: tuple[bytes, ...]
 
 
@@ -219,6 +241,65 @@ def check_signed(claim: Claim, signed: Signed) -> None:
         raise InvalidProof("batch")
 
 
+def check_sought(claim: Claim, sought: Sought) -> int:
+    """How many digests answer for what is sought: 0 where it is a leaf or a document. Raises `InvalidProof` where it is not there.
+
+    One answer spans up to `STEP` levels. Whoever demands a node with one child must demand that instead: its digest is the same.
+    """
+    if sought.vector == Vector.TREE:
+        if not sought.path:
+            found = claim.sum_root
+        else:
+            parent = locate(
+                claim.sum_root, claim.count, claim.fan_in, sought.path, sought.index // claim.fan_in
+            )[1]
+            found = child(parent, sought.index % claim.fan_in)
+        if found != sought.digest:
+            raise InvalidProof("node")
+        return 0
+    root, words, leaf_words, _ = _vector(claim, sought)
+    if sought.height > MAX_HEIGHT:
+        raise InvalidProof("data")
+    leaves = -(-words // leaf_words)
+    width = (leaves + (1 << sought.height) - 1) >> sought.height
+    if not merkle.is_included(root, sought.digest, sought.position, width, sought.siblings):
+        raise InvalidProof("leaf")
+    if sought.height == 0:
+        return 0
+    step = min(sought.height, STEP)
+    below = sought.height - step
+    pieces = min(1 << step, ((leaves + (1 << below) - 1) >> below) - (sought.position << step))
+    if pieces == 1:
+        raise InvalidProof("height")
+    return pieces
+
+
+def is_right_leaf(
+    claim: Claim,
+    leaf: int,
+    entries: Sequence[Entry],
+    parts: Sequence[Opening],
+    base: Opening,
+    following: Opening,
+) -> bool:
+    """Whether a leaf of the next model is the base's plus the rounded mean of the entries' updates, word by word."""
+    if len(parts) != len(entries):
+        raise InvalidProof("parts")
+    old = _open_leaf(claim, claim.base_root, base, leaf, UPDATE_BYTES)
+    new = _open_leaf(claim, claim.next_root, following, leaf, UPDATE_BYTES)
+    opened = [
+        _open_leaf(claim, entry.root, part, leaf, UPDATE_BYTES)
+        for entry, part in zip(entries, parts, strict=True)
+    ]
+    weight = sum(entry.weight for entry in entries)
+    for at in range(len(old)):
+        total = sum(entry.weight * words[at] for entry, words in zip(entries, opened, strict=True))
+        mean = (total + weight // 2) // weight
+        if new[at] != min(max(old[at] + mean, WORD_MIN), WORD_MAX):
+            return False
+    return True
+
+
 def _is_between(member: bytes, found: Sequence[tuple[int, bytes]], count: int) -> bool:
     """Whether sorted neighbours at (index, member) leave no place for a member among `count`."""
     if len(found) == 2:
@@ -254,23 +335,34 @@ def _check_children(
         raise InvalidProof("children")
 
 
-def _open_word(claim: Claim, root: bytes, opening: Opening, word: int, word_bytes: int) -> int:
-    """One word of an opened leaf of the right length, or `InvalidProof`."""
-    leaf = word // claim.leaf_words
-    if word >= claim.dimension or len(opening.data) != word_bytes * min(
-        claim.leaf_words, claim.dimension - leaf * claim.leaf_words
+def _open_leaf(
+    claim: Claim, root: bytes, opening: Opening, leaf: int, word_bytes: int
+) -> list[int]:
+    """The words of an opened leaf of the right length, or `InvalidProof`."""
+    first = leaf * claim.leaf_words
+    if first >= claim.dimension or len(opening.data) != word_bytes * min(
+        claim.leaf_words, claim.dimension - first
     ):
         raise InvalidProof("leaf")
     leaves = -(-claim.dimension // claim.leaf_words)
-    hashed = merkle.leaf_hash(opening.data)
-    if not merkle.is_included(root, hashed, leaf, leaves, opening.path):
+    if not merkle.is_included(root, merkle.leaf_hash(opening.data), leaf, leaves, opening.path):
         raise InvalidProof("leaf")
-    at = word % claim.leaf_words * word_bytes
-    return int.from_bytes(opening.data[at : at + word_bytes], "little", signed=True)
+    return [
+        int.from_bytes(opening.data[at : at + word_bytes], "little", signed=True)
+        for at in range(0, len(opening.data), word_bytes)
+    ]
 
 
-def _vector(claim: Claim, accused: Accused) -> tuple[bytes, int, int, int]:
-    """Root, words, words per leaf and bytes per word of what is accused."""
+def _open_word(claim: Claim, root: bytes, opening: Opening, word: int, word_bytes: int) -> int:
+    """One word of an opened leaf of the right length, or `InvalidProof`."""
+    if word >= claim.dimension:
+        raise InvalidProof("leaf")
+    found = _open_leaf(claim, root, opening, word // claim.leaf_words, word_bytes)
+    return found[word % claim.leaf_words]
+
+
+def _vector(claim: Claim, accused: Accused | Sought) -> tuple[bytes, int, int, int]:
+    """Root, words, words per leaf and bytes per word of what is accused or sought."""
     if accused.vector == Vector.BATCH:
         return claim.batch_root, claim.batch_count, 1, SIGNED_ENTRY_BYTES
     if accused.vector == Vector.NEXT:

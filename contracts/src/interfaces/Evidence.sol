@@ -42,12 +42,13 @@ struct Signed {
     bytes32[] path;
 }
 
-/// @notice Which Merkle tree is accused of its shape.
+/// @notice Which Merkle tree is accused of its shape, or has something sought in it; `Tree` is the sum tree itself.
 enum Vector {
     Sums,
     Update,
     Next,
-    Batch
+    Batch,
+    Tree
 }
 
 /// @notice A node of a vector's Merkle tree that should not be there.
@@ -69,6 +70,26 @@ struct Accused {
     uint64 position;
     bool inner;
     bytes data;
+    bytes32[] siblings;
+}
+
+/// @notice Something that a proposal commits to and that nobody published.
+/// @param vector A `Vector`.
+/// @param path Of the sum tree itself: its nodes from the top down to the parent of what is sought. Else as in `Accused`.
+/// @param index Of what is sought on its level of the sum tree. Else as in `Accused`.
+/// @param entries As in `Accused`.
+/// @param height Levels of the Merkle node above the leaves.
+/// @param position Number of the Merkle node on its level.
+/// @param digest Hash of what is sought.
+/// @param siblings Audit path of the Merkle node.
+struct Sought {
+    uint8 vector;
+    SumNode[] path;
+    uint32 index;
+    Entry[] entries;
+    uint8 height;
+    uint64 position;
+    bytes32 digest;
     bytes32[] siblings;
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.30;
 
-import {Accused, Claim, Entry, Opening, Placed, Signed, SumNode} from "./Evidence.sol";
+import {Accused, Claim, Entry, Opening, Placed, Signed, Sought, SumNode} from "./Evidence.sol";
 
 /// @notice A task's immutable parameters, in the order in which they are hashed into its id.
 /// @param sponsor Creates the task and admits its members.
@@ -21,6 +21,14 @@ import {Accused, Claim, Entry, Opening, Placed, Signed, SumNode} from "./Evidenc
 /// @param challengeWindow Seconds between a proposal and its finality.
 /// @param bond Wei that stand behind a proposal.
 /// @param bounty Percent of a refuted proposal's bond that the challenger gets; the rest is lost.
+/// @param settlement A `Settlement`: what makes a proposal final.
+/// @param voting A `Voting`: what a validator's vote weighs.
+/// @param voteQuorum Percent of a round's voting weight that settles its proposal.
+/// @param revealWindow Seconds to reveal what was demanded or reported as withheld.
+/// @param stake Least wei of a validator with a vote.
+/// @param scorer Sets the quality of validators; zero unless votes weigh that.
+/// @param memberStake Least wei that a member must have at stake to be admitted.
+/// @param revealFee Wei that whoever demands data pays to whoever reveals them.
 /// @param salt Tells apart tasks that are otherwise equal.
 struct Parameters {
     address sponsor;
@@ -40,6 +48,14 @@ struct Parameters {
     uint32 challengeWindow;
     uint128 bond;
     uint8 bounty;
+    uint8 settlement;
+    uint8 voting;
+    uint8 voteQuorum;
+    uint32 revealWindow;
+    uint96 stake;
+    address scorer;
+    uint96 memberStake;
+    uint96 revealFee;
     bytes32 salt;
 }
 
@@ -53,10 +69,27 @@ enum Fault {
     Entry,
     Order,
     Omission,
-    Batch
+    Batch,
+    Hidden
 }
 
-/// @notice Where a round stands. `Void` is for good: it was built on a refuted proposal.
+/// @notice What makes a proposal final: its window's end; or a quorum of votes before it; nothing but such a quorum; nothing but a proof
+/// of every leaf on the ledger itself (which is enough in the other three, too).
+enum Settlement {
+    Window,
+    Early,
+    Quorum,
+    Proven
+}
+
+/// @notice What a validator's vote weighs: one; its stake in gwei; or the quality that the task's scorer gave it.
+enum Voting {
+    Equal,
+    Stake,
+    Quality
+}
+
+/// @notice Where a round stands. `Void` is for good: it was built on a refuted proposal, or lapsed itself.
 enum Phase {
     None,
     Open,
@@ -88,16 +121,42 @@ struct RoundView {
     bool adopted;
 }
 
+/// @notice How a round's proposal stands.
+/// @param electorate Weight of all validators when the round was opened.
+/// @param votes Weight of those who attested the proposal of `attempt`.
+/// @param demands How many demands are unanswered.
+/// @param bonded Whether the proposer's bond can still be lost.
+/// @param settled How many leaves the ledger itself has aggregated.
+struct BallotView {
+    uint64 electorate;
+    uint64 votes;
+    uint16 attempt;
+    uint16 demands;
+    bool bonded;
+    uint32 settled;
+}
+
+/// @notice An account's stake in a task (wei), the weight of its vote, the quality that the scorer gave it.
+/// @param since It votes in rounds opened after this one.
+struct Standing {
+    uint96 stake;
+    uint64 weight;
+    uint32 quality;
+    uint32 since;
+}
+
 /// @notice What anyone can read of a task.
 /// @param opened Newest round opened.
 /// @param head Newest round proposed that builds on nothing refuted.
 /// @param pending Round that awaits a proposal; zero if none does.
+/// @param votes Weight of all validators now.
 struct TaskView {
     Parameters parameters;
     uint32 members;
     uint32 opened;
     uint32 head;
     uint32 pending;
+    uint64 votes;
 }
 
 /// @title What happens on the ledger.
@@ -140,8 +199,42 @@ interface ILedgerEvents {
         uint8 fault,
         uint256 bounty
     );
-    /// @notice A round that builds on a refuted proposal is void, for good.
+    /// @notice A round that builds on a refuted or lapsed proposal is void, for good.
     event Voided(bytes32 indexed task, uint32 round);
+    /// @notice A proposal was not settled before its window passed: the round is void, for good.
+    event Lapsed(bytes32 indexed task, uint32 round);
+    /// @notice The bond behind a round that was final early is free.
+    event Released(bytes32 indexed task, uint32 round);
+    /// @notice An account put wei at stake in a task.
+    event Staked(bytes32 indexed task, address indexed account, uint256 amount);
+    /// @notice An account took its stake back.
+    event Unstaked(bytes32 indexed task, address indexed account, uint256 amount);
+    /// @notice The scorer set what an account's vote weighs.
+    event Graded(bytes32 indexed task, address indexed account, uint32 quality);
+    /// @notice A validator answers with its stake for a proposal.
+    event Attested(bytes32 indexed task, uint32 round, address indexed validator, uint64 weight, bytes32 nextRoot);
+    /// @notice An account lost its stake for what it did in a round; `by` got `bounty` of it.
+    event Slashed(
+        bytes32 indexed task, uint32 round, address indexed account, address indexed by, uint256 amount, uint256 bounty
+    );
+    /// @notice A validator could not get the update of a member who was excluded as withheld.
+    event Witnessed(
+        bytes32 indexed task, uint32 round, address indexed member, address indexed validator, uint64 weight
+    );
+    /// @notice Somebody asks for data of a proposal, to be revealed until `deadline`.
+    event Demanded(
+        bytes32 indexed task, uint32 round, address indexed demander, bytes32 digest, uint32 pieces, uint40 deadline
+    );
+    /// @notice Demanded data.
+    event Revealed(
+        bytes32 indexed task, uint32 round, bytes32 digest, uint32 pieces, address indexed revealer, bytes data
+    );
+    /// @notice A demand is over: nobody answered it in time, or its proposal is gone.
+    event Expired(bytes32 indexed task, uint32 round, bytes32 digest, uint32 pieces, address indexed demander);
+    /// @notice The ledger itself has checked a proposal's roster.
+    event RosterSettled(bytes32 indexed task, uint32 round);
+    /// @notice The ledger itself has aggregated a leaf of a proposal's model.
+    event LeafSettled(bytes32 indexed task, uint32 round, uint32 leaf);
 }
 
 /// @title The ledger of Tallystick: who committed to what, when, and who answers for an aggregate.
@@ -193,8 +286,14 @@ interface ILedger is ILedgerEvents {
     /// counts for nothing. Direct commitments always count.
     function propose(bytes32 id, uint32 number, uint32 count, bytes32 sumRoot, bytes32 nextRoot, bool adopt) external;
 
-    /// @notice Finalise a proposal whose window has passed, and free its bond.
+    /// @notice Finalise a proposal that is settled. Its bond is free if its window has passed; else `release` frees it then.
     function finalise(bytes32 id, uint32 number) external;
+
+    /// @notice Free the bond of a round that became final before its window had passed, once it has.
+    function release(bytes32 id, uint32 number) external;
+
+    /// @notice Void a proposal that was not settled before its window passed, where the task asks for votes or a proof. Its bond is free.
+    function lapse(bytes32 id, uint32 number) external;
 
     /// @notice Show that a node of the sum tree is not the sum of its children in one word.
     /// @param path Nodes from the top down to the accused one, which is number `index` of its level.
@@ -261,6 +360,62 @@ interface ILedger is ILedgerEvents {
 
     /// @notice Void a round that builds on a refuted proposal, and free its proposer's bond.
     function void(bytes32 id, uint32 number) external;
+
+    /// @notice Put free wei at stake in a task: to vote as a validator in rounds opened from now on, or to be admitted as a member.
+    function stake(bytes32 id, uint256 amount) external;
+
+    /// @notice Take one's whole stake back, once nothing that one attested can be refuted any more.
+    function unstake(bytes32 id) external;
+
+    /// @notice Set what validators' votes weigh. The task's scorer only.
+    function grade(bytes32 id, address[] calldata accounts, uint32[] calldata qualities) external;
+
+    /// @notice Answer with one's stake for a proposal that one has recomputed. The roots say which.
+    function attest(bytes32 id, uint32 number, bytes32 sumRoot, bytes32 nextRoot) external;
+
+    /// @notice Take the stake of a validator that attested a proposal which was refuted, for the bounty's share of it.
+    function slash(bytes32 id, uint32 number, address account) external;
+
+    /// @notice Say, as a validator, that the update of a member who was excluded as withheld is still nowhere to be had. A quorum takes
+    /// the member's stake; the bounty's share goes to whoever excluded it.
+    function witness(bytes32 id, uint32 number, address member) external;
+
+    /// @notice Ask for something that a proposal commits to and nobody published. Locks the fee of whoever reveals it.
+    function demand(bytes32 id, uint32 number, Sought calldata sought) external;
+
+    /// @notice Answer a demand, for its fee.
+    /// @param pieces Zero for a leaf or document, whose bytes `data` are; else how many digests of a Merkle tree they are.
+    function reveal(bytes32 id, uint32 number, bytes32 digest, uint32 pieces, bytes calldata data) external;
+
+    /// @notice End a demand that nobody answered in time: the proposal is struck out, and its demander paid.
+    function expire(bytes32 id, uint32 number, bytes32 digest, uint32 pieces) external;
+
+    /// @notice Show the whole roster of a proposal.
+    /// @param people All members of the task, in ascending order.
+    /// @param entries Those who count; by direct commitments only.
+    function settleRoster(bytes32 id, uint32 number, address[] calldata people, Entry[] calldata entries) external;
+
+    /// @notice Have the ledger aggregate one leaf of the model itself.
+    /// @param entries The roster that `settleRoster` has shown.
+    /// @param parts Open the leaf in each entry's update.
+    function settleLeaf(
+        bytes32 id,
+        uint32 number,
+        uint32 leaf,
+        Entry[] calldata entries,
+        Opening[] calldata parts,
+        Opening calldata base,
+        Opening calldata following
+    ) external;
+
+    /// @notice How a round's proposal stands.
+    function ballot(bytes32 id, uint32 number) external view returns (BallotView memory);
+
+    /// @notice An account's stake in a task.
+    function stakeOf(bytes32 id, address account) external view returns (Standing memory);
+
+    /// @notice Which attempt's proposal of a round a validator attested, while its slot holds that round.
+    function attested(bytes32 id, uint32 number, address validator) external view returns (bool held, uint16 attempt);
 
     /// @notice What a proposal claims, for the referee. Reverts unless the round holds a proposal that could be refuted.
     function claim(bytes32 id, uint32 number) external view returns (Claim memory);

@@ -63,3 +63,39 @@ error RoundVoid(uint32 round);
 error NotVoid();
 /// @dev The round has no batch that could be adopted.
 error NoBatch();
+/// @dev The proposal lacks the votes, or the proof, that its task asks for.
+error NotSettled(uint32 round);
+/// @dev The proposal, or this part of it, is settled already.
+error AlreadySettled(uint32 round);
+/// @dev A stake is more than nothing, and at most ten million ether.
+error InvalidStake();
+/// @dev The account has no stake in this task, or less than its members need.
+error NotStaked(address account);
+/// @dev The stake answers for an attested round that can still be refuted or was, or for membership.
+error StakeLocked(uint32 round);
+/// @dev Only the task's scorer may do this.
+error NotScorer();
+/// @dev Each account needs one quality.
+error InvalidGrades();
+/// @dev The account had no vote when this round was opened.
+error NotValidator(address account);
+/// @dev The round holds another proposal than the one attested.
+error InvalidAttestation();
+/// @dev This validator has spoken on this already.
+error AlreadyAttested(address account);
+/// @dev The account attested nothing in this round that was refuted, or has nothing left.
+error NotSlashable(address account);
+/// @dev The member was not excluded from this round as withheld.
+error NotReported(address member);
+/// @dev There is still time to reveal.
+error RevealOpen(uint40 deadline);
+/// @dev The time to say that data are missing has passed.
+error RevealClosed(uint40 deadline);
+/// @dev The challenge window of this round has passed.
+error WindowPassed(uint40 finalAt);
+/// @dev This is demanded already.
+error AlreadyDemanded(bytes32 digest);
+/// @dev No such demand is open.
+error NotDemanded(bytes32 digest);
+/// @dev Data of this proposal were demanded, and nobody has revealed them yet.
+error DemandsOpen(uint32 round);

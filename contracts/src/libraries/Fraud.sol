@@ -2,7 +2,7 @@
 pragma solidity ^0.8.30;
 
 import {Merkle} from "./Merkle.sol";
-import {Accused, Claim, Entry, Opening, Placed, Signed, SumNode, Vector} from "../interfaces/Evidence.sol";
+import {Accused, Claim, Entry, Opening, Placed, Signed, Sought, SumNode, Vector} from "../interfaces/Evidence.sol";
 import {InvalidProof} from "./Errors.sol";
 
 /// @title What makes a proposal false, as predicates over a few leaves and nodes that were committed to.
@@ -15,6 +15,8 @@ library Fraud {
     uint256 internal constant SIGNATURE_BYTES = 65;
     uint256 internal constant SIGNED_ENTRY_BYTES = 121;
     uint256 internal constant MAX_HEIGHT = 40;
+    /// @dev Levels of a Merkle tree that one revealed piece spans: 128 digests, 4 KiB.
+    uint256 internal constant STEP = 7;
 
     /* PREDICATES */
 
@@ -60,13 +62,7 @@ library Fraud {
         int256 found = _openWord(c, c.nextRoot, following, word, UPDATE_BYTES);
         int256 weight = int256(uint256(top.weight));
         if (weight == 0) return true;
-        int256 dividend = sum + weight / 2;
-        int256 mean = dividend / weight;
-        if (dividend % weight < 0) mean -= 1;
-        int256 right = old + mean;
-        if (right < type(int32).min) right = type(int32).min;
-        if (right > type(int32).max) right = type(int32).max;
-        return found != right;
+        return found != _next(old, sum, weight);
     }
 
     /// @notice Whether the path's last node has a count or children that no tree over this roster has there, or not their weight.
@@ -92,13 +88,15 @@ library Fraud {
 
     /// @notice Whether a vector's Merkle tree has a leaf of the wrong length or in an inner place, or an inner node in a leaf's place.
     function isWrongVector(Claim memory c, Accused calldata a) internal pure returns (bool) {
-        (bytes32 root, uint256 words, uint256 leafWords, uint256 wordBytes) = _vector(c, a);
+        (bytes32 root, uint256 words, uint256 leafWords, uint256 wordBytes) =
+            _vector(c, a.vector, a.path, a.index, a.entries);
         uint256 height = a.height;
         if (height > MAX_HEIGHT || (a.inner && a.data.length != 64)) revert InvalidProof("data");
         bytes32 hashed = a.inner ? Merkle.nodeHash(bytes32(a.data[:32]), bytes32(a.data[32:])) : Merkle.leafHash(a.data);
         uint256 leaves = (words + leafWords - 1) / leafWords;
-        uint256 width = (leaves + (1 << height) - 1) >> height;
-        if (!Merkle.isIncluded(root, hashed, a.position, width, a.siblings)) revert InvalidProof("leaf");
+        if (!Merkle.isIncluded(root, hashed, a.position, _width(leaves, height), a.siblings)) {
+            revert InvalidProof("leaf");
+        }
         uint256 first = uint256(a.position) << height;
         if (height > 0 && leaves - first > 1) return !a.inner;
         uint256 left = words - first * leafWords;
@@ -165,6 +163,61 @@ library Fraud {
             s.signature.length != SIGNATURE_BYTES
                 || !Merkle.isIncluded(c.batchRoot, leaf, s.index, c.batchCount, s.path)
         ) revert InvalidProof("batch");
+    }
+
+    /// @notice How many digests answer for what is sought: none where it is a leaf or a document. Reverts where it is not there.
+    function checkSought(Claim memory c, Sought calldata s) internal pure returns (uint256 pieces) {
+        if (s.vector == uint8(Vector.Tree)) {
+            bytes32 found = c.sumRoot;
+            if (s.path.length != 0) {
+                _locate(c, s.path, s.index / c.fanIn, 1);
+                found = _child(s.path[s.path.length - 1], s.index % c.fanIn);
+            }
+            if (found != s.digest) revert InvalidProof("node");
+            return 0;
+        }
+        (bytes32 root, uint256 words, uint256 leafWords,) = _vector(c, s.vector, s.path, s.index, s.entries);
+        uint256 height = s.height;
+        if (height > MAX_HEIGHT) revert InvalidProof("data");
+        uint256 leaves = (words + leafWords - 1) / leafWords;
+        if (!Merkle.isIncluded(root, s.digest, s.position, _width(leaves, height), s.siblings)) {
+            revert InvalidProof("leaf");
+        }
+        if (height == 0) return 0;
+        uint256 step = height < STEP ? height : STEP;
+        pieces = _width(leaves, height - step) - (uint256(s.position) << step);
+        if (pieces > 1 << step) pieces = 1 << step;
+        if (pieces == 1) revert InvalidProof("height");
+    }
+
+    /// @notice Whether a leaf of the next model is the base's plus the rounded mean of the entries' updates, word by word.
+    function isRightLeaf(
+        Claim memory c,
+        uint256 leaf,
+        Entry[] calldata entries,
+        Opening[] calldata parts,
+        Opening calldata base,
+        Opening calldata following
+    ) internal pure returns (bool) {
+        if (parts.length != entries.length) revert InvalidProof("parts");
+        _checkLeaf(c, c.baseRoot, base, leaf, UPDATE_BYTES);
+        _checkLeaf(c, c.nextRoot, following, leaf, UPDATE_BYTES);
+        int256 weight;
+        for (uint256 i; i < entries.length; ++i) {
+            _checkLeaf(c, entries[i].root, parts[i], leaf, UPDATE_BYTES);
+            weight += int256(uint256(entries[i].weight));
+        }
+        for (uint256 place; place < base.data.length; place += UPDATE_BYTES) {
+            int256 sum;
+            for (uint256 i; i < entries.length; ++i) {
+                sum += int256(uint256(entries[i].weight)) * _word(parts[i].data, place, UPDATE_BYTES);
+            }
+            if (_word(following.data, place, UPDATE_BYTES) != _next(_word(base.data, place, UPDATE_BYTES), sum, weight))
+            {
+                return false;
+            }
+        }
+        return true;
     }
 
     /* HASHES */
@@ -290,39 +343,68 @@ library Fraud {
         return lower < member && member < upper;
     }
 
-    /// @dev One word, little-endian and signed, of an opened leaf of the right length.
-    function _openWord(Claim memory c, bytes32 root, Opening calldata o, uint256 word, uint256 wordBytes)
+    /// @dev One word of the next model: the base's plus the rounded mean, held at the ends of int32.
+    function _next(int256 old, int256 sum, int256 weight) private pure returns (int256 right) {
+        int256 dividend = sum + weight / 2;
+        int256 mean = dividend / weight;
+        if (dividend % weight < 0) mean -= 1;
+        right = old + mean;
+        if (right < type(int32).min) right = type(int32).min;
+        if (right > type(int32).max) right = type(int32).max;
+    }
+
+    /// @dev Merkle nodes `height` levels above that many leaves.
+    function _width(uint256 leaves, uint256 height) private pure returns (uint256) {
+        return (leaves + (1 << height) - 1) >> height;
+    }
+
+    /// @dev Reverts unless an opened leaf has the right length and stands under the root.
+    function _checkLeaf(Claim memory c, bytes32 root, Opening calldata o, uint256 leaf, uint256 wordBytes)
         private
         pure
-        returns (int256 value)
     {
-        if (word >= c.dimension) revert InvalidProof("leaf");
-        // Floor is meant.
-        // slither-disable-next-line divide-before-multiply
-        uint256 leaf = word / c.leafWords;
-        uint256 left = c.dimension - leaf * c.leafWords;
+        uint256 first = leaf * c.leafWords;
+        if (first >= c.dimension) revert InvalidProof("leaf");
+        uint256 left = c.dimension - first;
         if (o.data.length != wordBytes * (left < c.leafWords ? left : c.leafWords)) revert InvalidProof("leaf");
         uint256 leaves = (c.dimension + c.leafWords - 1) / c.leafWords;
         if (!Merkle.isIncluded(root, Merkle.leafHash(o.data), leaf, leaves, o.path)) revert InvalidProof("leaf");
-        uint256 offset = (word % c.leafWords) * wordBytes;
+    }
+
+    /// @dev The word at an offset, little-endian and signed.
+    function _word(bytes calldata data, uint256 offset, uint256 wordBytes) private pure returns (int256) {
         uint256 raw;
         for (uint256 i = wordBytes; i > 0; --i) {
-            raw = (raw << 8) | uint8(o.data[offset + i - 1]);
+            raw = (raw << 8) | uint8(data[offset + i - 1]);
         }
         return wordBytes == UPDATE_BYTES ? int256(int32(uint32(raw))) : int256(int64(uint64(raw)));
     }
 
-    /// @dev Root, words, words per leaf and bytes per word of what is accused.
-    function _vector(Claim memory c, Accused calldata a) private pure returns (bytes32, uint256, uint256, uint256) {
-        if (a.vector == uint8(Vector.Batch)) return (c.batchRoot, c.batchCount, 1, SIGNED_ENTRY_BYTES);
-        if (a.vector == uint8(Vector.Next)) return (c.nextRoot, c.dimension, c.leafWords, UPDATE_BYTES);
-        if (a.vector == uint8(Vector.Update)) {
-            if (a.entries.length != 1) revert InvalidProof("entry");
-            _checkPlaced(c, a.path, a.index, a.entries[0]);
-            return (a.entries[0].root, c.dimension, c.leafWords, UPDATE_BYTES);
+    /// @dev One word of an opened leaf.
+    function _openWord(Claim memory c, bytes32 root, Opening calldata o, uint256 word, uint256 wordBytes)
+        private
+        pure
+        returns (int256)
+    {
+        _checkLeaf(c, root, o, word / c.leafWords, wordBytes);
+        return _word(o.data, (word % c.leafWords) * wordBytes, wordBytes);
+    }
+
+    /// @dev Root, words, words per leaf and bytes per word of the vector that is accused, or in which something is sought.
+    function _vector(Claim memory c, uint8 vector, SumNode[] calldata path, uint256 index, Entry[] calldata entries)
+        private
+        pure
+        returns (bytes32, uint256, uint256, uint256)
+    {
+        if (vector == uint8(Vector.Batch)) return (c.batchRoot, c.batchCount, 1, SIGNED_ENTRY_BYTES);
+        if (vector == uint8(Vector.Next)) return (c.nextRoot, c.dimension, c.leafWords, UPDATE_BYTES);
+        if (vector == uint8(Vector.Update)) {
+            if (entries.length != 1) revert InvalidProof("entry");
+            _checkPlaced(c, path, index, entries[0]);
+            return (entries[0].root, c.dimension, c.leafWords, UPDATE_BYTES);
         }
-        if (a.vector != uint8(Vector.Sums)) revert InvalidProof("vector");
-        _locate(c, a.path, a.index, 1);
-        return (a.path[a.path.length - 1].vectorRoot, c.dimension, c.leafWords, SUM_BYTES);
+        if (vector != uint8(Vector.Sums)) revert InvalidProof("vector");
+        _locate(c, path, index, 1);
+        return (path[path.length - 1].vectorRoot, c.dimension, c.leafWords, SUM_BYTES);
     }
 }

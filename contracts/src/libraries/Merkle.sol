@@ -13,6 +13,31 @@ library Merkle {
         return sha256(abi.encodePacked(bytes1(0x01), left, right));
     }
 
+    /// @notice Root over digests of one level, in order: 32 bytes each. Overwrites them.
+    function rootOf(bytes memory digests) internal pure returns (bytes32) {
+        uint256 width = digests.length / 32;
+        while (width > 1) {
+            uint256 next = (width + 1) / 2;
+            for (uint256 i; i < next; ++i) {
+                bytes32 left = _at(digests, 2 * i);
+                bytes32 hashed = 2 * i + 1 < width ? nodeHash(left, _at(digests, 2 * i + 1)) : left;
+                // slither-disable-next-line assembly
+                assembly ("memory-safe") {
+                    mstore(add(add(digests, 32), mul(i, 32)), hashed)
+                }
+            }
+            width = next;
+        }
+        return _at(digests, 0);
+    }
+
+    function _at(bytes memory digests, uint256 i) private pure returns (bytes32 found) {
+        // slither-disable-next-line assembly
+        assembly ("memory-safe") {
+            found := mload(add(add(digests, 32), mul(i, 32)))
+        }
+    }
+
     /// @notice Whether `path` shows leaf hash `leaf` at `index` of `count` under `root` (RFC 9162, section 2.1.3.2).
     function isIncluded(bytes32 root, bytes32 leaf, uint256 index, uint256 count, bytes32[] calldata path)
         internal

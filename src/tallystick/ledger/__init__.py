@@ -18,7 +18,7 @@ from urllib.parse import parse_qsl
 from eth_account.signers.local import LocalAccount
 
 from ..errors import InvalidParameter
-from ..protocol import Address, Balance, Call, Event, Round, TaskId, TaskView
+from ..protocol import Address, Balance, Ballot, Call, Event, Round, Standing, TaskId, TaskView
 
 Signer = LocalAccount
 
@@ -93,6 +93,18 @@ class Ledger(Protocol):
 
     def excluders(self, task: TaskId, number: int, member: Address) -> tuple[Address, Address]:
         """Who excluded a member's direct commitment to a round, and its entry in the batch; zeros for nobody."""
+        ...
+
+    def ballot(self, task: TaskId, number: int) -> Ballot:
+        """How a round's proposal stands: votes, demands, bond, leaves that the ledger itself has aggregated."""
+        ...
+
+    def standing(self, task: TaskId, account: Address) -> Standing:
+        """An account's stake in a task, and what its vote weighs."""
+        ...
+
+    def attested(self, task: TaskId, number: int, account: Address) -> int | None:
+        """Which attempt's proposal of a round a validator attested; None if none, or if its slot holds another round."""
         ...
 
     def events(self, task: TaskId, since: Cursor | None = None) -> Iterator[tuple[Cursor, Event]]:

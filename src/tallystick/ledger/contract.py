@@ -16,7 +16,18 @@ from eth_abi.abi import decode, encode
 from eth_hash.auto import keccak
 
 from .. import errors, protocol
-from ..protocol import Balance, Call, Deposit, Event, Parameters, Phase, Round, TaskView
+from ..protocol import (
+    Balance,
+    Ballot,
+    Call,
+    Deposit,
+    Event,
+    Parameters,
+    Phase,
+    Round,
+    Standing,
+    TaskView,
+)
 
 CALLS: dict[str, type[Any]] = {
     "createTask": protocol.CreateTask,
@@ -38,16 +49,22 @@ CALLS: dict[str, type[Any]] = {
     "refuteOmission": protocol.RefuteOmission,
     "refuteBatch": protocol.RefuteBatch,
     "void": protocol.Void,
+    "release": protocol.Release,
+    "lapse": protocol.Lapse,
+    "stake": protocol.Stake,
+    "unstake": protocol.Unstake,
+    "grade": protocol.Grade,
+    "attest": protocol.Attest,
+    "slash": protocol.Slash,
+    "witness": protocol.Witness,
+    "demand": protocol.Demand,
+    "reveal": protocol.Reveal,
+    "expire": protocol.Expire,
+    "settleRoster": protocol.SettleRoster,
+    "settleLeaf": protocol.SettleLeaf,
 }
 NAMES = {kind: name for name, kind in CALLS.items()}
-EVENTS: dict[str, type[Any]] = {
-    kind.__name__: kind
-    for kind in (
-        protocol.TaskCreated, protocol.Admitted, protocol.Deposited, protocol.Withdrawn,
-        protocol.Opened, protocol.Committed, protocol.Batched, protocol.Excluded,
-        protocol.Proposed, protocol.Finalised, protocol.Refuted, protocol.Voided,
-    )
-}  # fmt: skip
+EVENTS: dict[str, type[Any]] = {kind.__name__: kind for kind in get_args(Event)}
 
 
 @cache
@@ -216,6 +233,22 @@ def decode_excluders(data: bytes) -> tuple[protocol.Address, protocol.Address]:
     """Of `standing`'s answer, who excluded the direct commitment and who the entry in the batch."""
     _, direct, batched = _outputs("standing", data)
     return direct, batched
+
+
+def decode_ballot(data: bytes) -> Ballot:
+    """`ballot`'s answer."""
+    return Ballot(*_outputs("ballot", data)[0])
+
+
+def decode_standing(data: bytes) -> Standing:
+    """`stakeOf`'s answer."""
+    return Standing(*_outputs("stakeOf", data)[0])
+
+
+def decode_attested(data: bytes) -> int | None:
+    """`attested`'s answer."""
+    held, attempt = _outputs("attested", data)
+    return int(attempt) if held else None
 
 
 def decode_balance(data: bytes) -> Balance:

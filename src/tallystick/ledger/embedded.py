@@ -26,7 +26,7 @@ from eth_typing import BlockNumber
 from rlp import encode as rlp_encode
 
 from ..errors import JournalMismatch, LedgerUnavailable, Refused
-from ..protocol import Address, Balance, Call, Event, Round, TaskId, TaskView
+from ..protocol import Address, Balance, Ballot, Call, Event, Round, Standing, TaskId, TaskView
 from . import Cursor, Head, Receipt, Signer, address_of, contract
 from .journal import Journal, Row
 
@@ -92,6 +92,15 @@ class EmbeddedLedger:
 
     def excluders(self, task: TaskId, number: int, member: Address) -> tuple[Address, Address]:
         return contract.decode_excluders(self._view("standing", task, number, member))
+
+    def ballot(self, task: TaskId, number: int) -> Ballot:
+        return contract.decode_ballot(self._view("ballot", task, number))
+
+    def standing(self, task: TaskId, account: Address) -> Standing:
+        return contract.decode_standing(self._view("stakeOf", task, account))
+
+    def attested(self, task: TaskId, number: int, account: Address) -> int | None:
+        return contract.decode_attested(self._view("attested", task, number, account))
 
     def events(self, task: TaskId, since: Cursor | None = None) -> Iterator[tuple[Cursor, Event]]:
         self._catch_up()

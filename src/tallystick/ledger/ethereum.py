@@ -20,7 +20,7 @@ from web3.exceptions import TransactionNotFound, Web3RPCError
 from web3.types import LogReceipt, RPCEndpoint, TxReceipt
 
 from ..errors import InvalidParameter, LedgerUnavailable
-from ..protocol import Address, Balance, Call, Event, Round, TaskId, TaskView
+from ..protocol import Address, Balance, Ballot, Call, Event, Round, Standing, TaskId, TaskView
 from . import Cursor, Head, Receipt, Signer, address_of, contract
 from .networks import Network, recorded_contract
 
@@ -136,6 +136,15 @@ class EthereumLedger:
 
     def excluders(self, task: TaskId, number: int, member: Address) -> tuple[Address, Address]:
         return contract.decode_excluders(self._view("standing", task, number, member))
+
+    def ballot(self, task: TaskId, number: int) -> Ballot:
+        return contract.decode_ballot(self._view("ballot", task, number))
+
+    def standing(self, task: TaskId, account: Address) -> Standing:
+        return contract.decode_standing(self._view("stakeOf", task, account))
+
+    def attested(self, task: TaskId, number: int, account: Address) -> int | None:
+        return contract.decode_attested(self._view("attested", task, number, account))
 
     def events(self, task: TaskId, since: Cursor | None = None) -> Iterator[tuple[Cursor, Event]]:
         """Events after `since`. If `since` is no longer on the chain (a reorganisation), raises `LedgerUnavailable`:

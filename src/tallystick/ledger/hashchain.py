@@ -16,7 +16,18 @@ from eth_typing import Hash32
 
 from .. import protocol
 from ..errors import InvalidParameter, JournalMismatch, Refused
-from ..protocol import Address, Balance, Call, Event, Round, State, TaskId, TaskView
+from ..protocol import (
+    Address,
+    Balance,
+    Ballot,
+    Call,
+    Event,
+    Round,
+    Standing,
+    State,
+    TaskId,
+    TaskView,
+)
 from . import Cursor, Head, Receipt, Signer, address_of, contract
 from .author import commitment_author
 from .journal import Journal, Row
@@ -80,6 +91,18 @@ class HashchainLedger:
     def excluders(self, task: TaskId, number: int, member: Address) -> tuple[Address, Address]:
         self._catch_up()
         return protocol.get_excluders(self._state, task, number, member)
+
+    def ballot(self, task: TaskId, number: int) -> Ballot:
+        self._catch_up()
+        return protocol.get_ballot(self._state, task, number)
+
+    def standing(self, task: TaskId, account: Address) -> Standing:
+        self._catch_up()
+        return protocol.get_standing(self._state, task, account)
+
+    def attested(self, task: TaskId, number: int, account: Address) -> int | None:
+        self._catch_up()
+        return protocol.get_attested(self._state, task, number, account)
 
     def events(self, task: TaskId, since: Cursor | None = None) -> Iterator[tuple[Cursor, Event]]:
         self._catch_up()
