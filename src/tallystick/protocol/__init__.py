@@ -47,10 +47,10 @@ from .calls import (
     SettleRoster,
     Slash,
     Stake,
-    Witness,
     Unstake,
     Void,
     Withdraw,
+    Witness,
 )  # fmt: skip
 from .challenges import get_claim, is_false, process_refute
 from .events import (
@@ -76,10 +76,10 @@ from .events import (
     Slashed,
     Staked,
     TaskCreated,
-    Witnessed,
     Unstaked,
     Voided,
     Withdrawn,
+    Witnessed,
 )  # fmt: skip
 from .rounds import (
     is_bonded,
@@ -164,8 +164,8 @@ from .votes import (
     process_grade,
     process_slash,
     process_stake,
-    process_witness,
     process_unstake,
+    process_witness,
 )  # fmt: skip
 
 __all__ = [
@@ -264,8 +264,6 @@ __all__ = [
     "TaskCreated",
     "TaskId",
     "TaskView",
-    "Witnessed",
-    "Witness",
     "Unstake",
     "Unstaked",
     "Void",
@@ -273,6 +271,8 @@ __all__ = [
     "Voting",
     "Withdraw",
     "Withdrawn",
+    "Witness",
+    "Witnessed",
     "compute_invalid_parameter",
     "compute_weight",
     "get_attested",

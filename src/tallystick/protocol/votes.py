@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from .. import errors
-from .calls import Attest, Grade, Slash, Stake, Witness, Unstake
-from .events import Attested, Event, Graded, Slashed, Staked, Witnessed, Unstaked
+from .calls import Attest, Grade, Slash, Stake, Unstake, Witness
+from .events import Attested, Event, Graded, Slashed, Staked, Unstaked, Witnessed
 from .state import (
     Balance,
     Ballot,
