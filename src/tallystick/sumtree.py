@@ -70,6 +70,13 @@ def parse(data: bytes) -> Entry | SumNode:
     raise InvalidProof("node")
 
 
+def is_document(data: bytes) -> bool:
+    """Whether bytes are those of a node or an entry."""
+    if data[:1] == b"\x02":
+        return len(data) == 57
+    return data[:1] == b"\x03" and len(data) >= 45 and (len(data) - 45) % 32 == 0
+
+
 @dataclass(frozen=True)
 class SumTree:
     """Levels from the one above the roster to the top, which is one node."""
