@@ -22,6 +22,8 @@ STEP = 7
 """Levels of a Merkle tree that one revealed piece spans: 128 digests, 4 KiB."""
 DOCUMENT = 2**32 - 1
 """In the place of a number of digests: the answer is a node or an entry of the sum tree, well formed."""
+NODE = 2**32 - 2
+"""The same for its top, which nothing but a node can be."""
 
 
 class Vector(IntEnum):
@@ -244,7 +246,7 @@ def check_signed(claim: Claim, signed: Signed) -> None:
 
 
 def check_sought(claim: Claim, sought: Sought) -> int:
-    """How many digests answer for what is sought: 0 where it is a leaf, `DOCUMENT` where it is a node or an entry of the sum tree.
+    """How many digests answer for what is sought: 0 where it is a leaf, `DOCUMENT` where it is a node or an entry of the sum tree, `NODE` its top.
 
     Raises `InvalidProof` where it is not there.
 
@@ -260,7 +262,7 @@ def check_sought(claim: Claim, sought: Sought) -> int:
             found = child(parent, sought.index % claim.fan_in)
         if found != sought.digest:
             raise InvalidProof("node")
-        return DOCUMENT
+        return DOCUMENT if sought.path else NODE
     root, words, leaf_words, _ = _vector(claim, sought)
     if sought.height > MAX_HEIGHT:
         raise InvalidProof("data")
@@ -268,10 +270,10 @@ def check_sought(claim: Claim, sought: Sought) -> int:
     width = (leaves + (1 << sought.height) - 1) >> sought.height
     if not merkle.is_included(root, sought.digest, sought.position, width, sought.siblings):
         raise InvalidProof("leaf")
-    found = pieces(leaves, sought.height, sought.position)
-    if found == 1:
+    count = pieces(leaves, sought.height, sought.position)
+    if count == 1:
         raise InvalidProof("height")
-    return found
+    return count
 
 
 def pieces(leaves: int, height: int, position: int) -> int:

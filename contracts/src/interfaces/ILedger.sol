@@ -384,7 +384,7 @@ interface ILedger is ILedgerEvents {
     function demand(bytes32 id, uint32 number, Sought calldata sought) external;
 
     /// @notice Answer a demand, for its fee.
-    /// @param pieces Zero for a leaf, whose bytes `data` are; 2^32 - 1 for a node or an entry of the sum tree; else how many digests of a
+    /// @param pieces Zero for a leaf, whose bytes `data` are; 2^32 - 1 for a node or an entry of the sum tree, 2^32 - 2 for its top; else how many digests of a
     /// Merkle tree they are.
     function reveal(bytes32 id, uint32 number, bytes32 digest, uint32 pieces, bytes calldata data) external;
 

@@ -44,8 +44,8 @@ def process_reveal(state: State, call: Reveal, sender: Address, now: int) -> tup
     if demand is None or is_stale(task, call.round, demand):
         raise errors.NotDemanded(call.digest)
     data = call.data
-    if call.pieces in (0, fraud.DOCUMENT):
-        formed = call.pieces == 0 or is_document(data)
+    if call.pieces in (0, fraud.NODE, fraud.DOCUMENT):
+        formed = call.pieces == 0 or is_document(data, call.pieces == fraud.NODE)
         right = formed and merkle.leaf_hash(data) == call.digest
     else:
         digests = [data[k : k + 32] for k in range(0, len(data), 32)]
