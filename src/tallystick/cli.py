@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from enum import IntEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -65,6 +66,12 @@ def demo(
             help="The aggregator lies halfway; a validator refutes it, and training rolls back."
         ),
     ] = False,
+    settlement: Annotated[
+        str,
+        typer.Option(
+            help="What makes a round final: window, early or quorum (validators' votes), proven."
+        ),
+    ] = "window",
     tamper: Annotated[
         bool, typer.Option(help="Then flip one weight in a copy; see it found.")
     ] = False,
@@ -101,6 +108,7 @@ def demo(
                 threads=threads,
                 hostile=_hostile(hostile or []),
                 liar=max(1, total // 2) if liar else 0,
+                settlement=settlement,
             )
             folder = RunFolder(run_dir or Path("runs") / f"{name}-{seed}")
             result = demos.start(options, folder.path, told)
@@ -216,12 +224,33 @@ def task_create(
     commit_window: Annotated[int, typer.Option(help="Seconds to commit.")] = 3600,
     challenge_window: Annotated[int, typer.Option(help="Seconds until a proposal is final.")] = 600,
     scale: Annotated[int, typer.Option(help="Bits of the fixed point's fraction.")] = 24,
+    settlement: Annotated[
+        str,
+        typer.Option(help="What makes a proposal final: window, early, quorum or proven."),
+    ] = "window",
+    voting: Annotated[
+        str, typer.Option(help="What a validator's vote weighs: equal, stake or quality.")
+    ] = "equal",
+    vote_quorum: Annotated[
+        int, typer.Option(help="Percent of the voting weight that settles a proposal.")
+    ] = 67,
+    stake: Annotated[float, typer.Option(help="Least stake of a validator, in ether.")] = 0.01,
+    member_stake: Annotated[
+        float, typer.Option(help="Stake that a member needs to be admitted, in ether.")
+    ] = 0.0,
+    scorer: Annotated[
+        str | None, typer.Option(help="Account that sets validators' quality.")
+    ] = None,
+    reveal_window: Annotated[
+        int, typer.Option(help="Seconds to reveal what was demanded or reported.")
+    ] = 3600,
     as_json: Json = False,
 ) -> None:
     """Create a task around an initial model, with the key of TALLYSTICK_KEYSTORE as its sponsor."""
     import numpy as np
 
-    from .roles.sponsor import create_task
+    from .protocol import ZERO_ADDRESS, Settlement, Voting
+    from .roles.sponsor import create_task, wei
 
     try:
         with np.load(model, allow_pickle=False) as loaded:
@@ -233,8 +262,20 @@ def task_create(
         chain, store.open(store_url), keys.from_environment(), arrays,
         members=[_address(member) for member in members], rounds=rounds, quorum=quorum, slots=slots,
         commit_window=commit_window, challenge_window=challenge_window, scale=scale,
+        settlement=_choice(Settlement, settlement, "--settlement"),
+        voting=_choice(Voting, voting, "--voting"),
+        vote_quorum=vote_quorum, stake=wei(stake), member_stake=wei(member_stake),
+        scorer=_address(scorer) if scorer else ZERO_ADDRESS, reveal_window=reveal_window,
     )  # fmt: skip
     _result(_task(chain, found), as_json, "task")
+
+
+def _choice(kind: type[IntEnum], name: str, option: str) -> int:
+    try:
+        return kind[name.upper()]
+    except KeyError:
+        known = ", ".join(each.name.lower() for each in kind)
+        raise InvalidParameter(f"{option} {name!r} is none of {known}.") from None
 
 
 @task_app.command("show")

@@ -107,7 +107,8 @@ def show_verdict(told: dict[str, Any]) -> None:
     elif told["verdict"] == "hidden":
         said = _escape(told["hidden"])
         out.print(
-            f"round {told['round']:>3}  [yellow]cannot be judged[/yellow]: {said}",
+            f"round {told['round']:>3}  [yellow]cannot be judged[/yellow]: {said}"
+            + (f" ({told['demanded']} pieces demanded)" if told["demanded"] else ""),
             highlight=False,
             soft_wrap=True,
         )

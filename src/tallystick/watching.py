@@ -17,6 +17,7 @@ from . import keys, ledger, store, terminal
 from .errors import InvalidParameter, LedgerUnavailable
 from .ledger import Ledger, Signer
 from .protocol import Phase
+from .roles import sponsor
 from .roles.validator import Validator, tell
 from .run import RunFolder
 from .store import Store
@@ -39,12 +40,16 @@ def validate(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Judge and tell, send nothing; needs no key.")
     ] = False,
+    stake: Annotated[
+        float,
+        typer.Option(help="Ether to have at stake, for a vote on what is right (0: no vote)."),
+    ] = 0.0,
     threads: Annotated[int, typer.Option(help="Threads that combine updates; changes no bit.")] = 1,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object a verdict on stdout.")
     ] = False,
 ) -> None:
-    """Recompute every proposal that can still be refuted, and refute a false one for its bounty."""
+    """Recompute every proposal that can still be refuted: refute a false one, demand a hidden one, attest a right one."""
     if every <= 0 or threads < 1:
         raise InvalidParameter("--every is more than 0 seconds, --threads at least 1.")
     key: Signer | None = None
@@ -66,6 +71,8 @@ def validate(
     logging.getLogger("tallystick").setLevel(logging.ERROR)  # The verdicts say it all.
     chain, kept = ledger.existing(ledger_url), store.open(store_url)
     try:
+        if key is not None and stake > 0:
+            sponsor.stake(chain, key, _task_id(task), sponsor.wei(stake))
         found = _Watch(chain, kept, key, _task_id(task), threads, as_json)
         lies = found.look() if once else found.run(every)
     except KeyboardInterrupt:

@@ -213,20 +213,20 @@ library Fraud {
         if (parts.length != entries.length) revert InvalidProof("parts");
         _checkLeaf(c, c.baseRoot, base, leaf, UPDATE_BYTES);
         _checkLeaf(c, c.nextRoot, following, leaf, UPDATE_BYTES);
-        int256 weight;
+        int256[] memory sums = new int256[](base.data.length / UPDATE_BYTES);
+        int256 total;
         for (uint256 i; i < entries.length; ++i) {
             _checkLeaf(c, entries[i].root, parts[i], leaf, UPDATE_BYTES);
-            weight += int256(uint256(entries[i].weight));
+            int256 weight = int256(uint256(entries[i].weight));
+            bytes calldata data = parts[i].data;
+            for (uint256 j; j < sums.length; ++j) {
+                sums[j] += weight * _word(data, j * UPDATE_BYTES, UPDATE_BYTES);
+            }
+            total += weight;
         }
-        for (uint256 place; place < base.data.length; place += UPDATE_BYTES) {
-            int256 sum;
-            for (uint256 i; i < entries.length; ++i) {
-                sum += int256(uint256(entries[i].weight)) * _word(parts[i].data, place, UPDATE_BYTES);
-            }
-            if (_word(following.data, place, UPDATE_BYTES) != _next(_word(base.data, place, UPDATE_BYTES), sum, weight))
-            {
-                return false;
-            }
+        for (uint256 j; j < sums.length; ++j) {
+            int256 old = _word(base.data, j * UPDATE_BYTES, UPDATE_BYTES);
+            if (_word(following.data, j * UPDATE_BYTES, UPDATE_BYTES) != _next(old, sums[j], total)) return false;
         }
         return true;
     }
@@ -384,11 +384,19 @@ library Fraud {
 
     /// @dev The word at an offset, little-endian and signed.
     function _word(bytes calldata data, uint256 offset, uint256 wordBytes) private pure returns (int256) {
-        uint256 raw;
-        for (uint256 i = wordBytes; i > 0; --i) {
-            raw = (raw << 8) | uint8(data[offset + i - 1]);
+        if (wordBytes == UPDATE_BYTES) {
+            uint256 four = uint256(uint32(bytes4(data[offset:offset + 4])));
+            return int256(int32(uint32(_swap(four, 4))));
         }
-        return wordBytes == UPDATE_BYTES ? int256(int32(uint32(raw))) : int256(int64(uint64(raw)));
+        uint256 eight = uint256(uint64(bytes8(data[offset:offset + 8])));
+        return int256(int64(uint64(_swap(eight, 8))));
+    }
+
+    /// @dev Bytes in the other order: pairs, then pairs of pairs, and for eight of them halves.
+    function _swap(uint256 x, uint256 count) private pure returns (uint256) {
+        x = ((x & 0x00FF00FF00FF00FF) << 8) | ((x >> 8) & 0x00FF00FF00FF00FF);
+        x = ((x & 0x0000FFFF0000FFFF) << 16) | ((x >> 16) & 0x0000FFFF0000FFFF);
+        return count == 4 ? x : ((x & 0xFFFFFFFF) << 32) | (x >> 32);
     }
 
     /// @dev One word of an opened leaf.

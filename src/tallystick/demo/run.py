@@ -21,10 +21,10 @@ from ..demo import get
 from ..errors import InvalidParameter, TallystickError
 from ..flower.settings import close_ledgers, ledger_at
 from ..ledger import Ledger, address_of
-from ..protocol import Refuted
+from ..protocol import Refuted, Settlement
 from ..roles import auditor, finality
 from ..roles.auditor import Audit, Finding
-from ..roles.sponsor import bond, create_task
+from ..roles.sponsor import bond, create_task, stake
 from ..roles.validator import Validator, Verdict, tell
 from ..run import RunFolder
 from .engines import ENGINES
@@ -38,6 +38,9 @@ COMMIT_WINDOW, CHALLENGE_WINDOW = 600, 3600
 """Seconds on a virtual clock, which jumps."""
 REAL_COMMIT_WINDOW, REAL_CHALLENGE_WINDOW = 20, 2
 """Seconds on a real one, which a demo does not want to wait for."""
+
+VOTED, VOTERS = ("early", "quorum"), 3
+"""Settlements that ask for votes, and the validators that the demo has then."""
 
 Progress = Callable[[str, dict[str, Any]], None]
 
@@ -58,6 +61,9 @@ class Options:
     hostile: dict[int, str] = field(default_factory=dict)
     liar: int = 0
     """Height at which the aggregator lies, and a validator watches; 0 for neither."""
+    settlement: str = "window"
+    """What makes a round final: the window's end; votes of three validators before it (early) or nothing but such (quorum); or a proof
+    of every leaf on the ledger (proven)."""
 
 
 def start(options: Options, folder: Path, progress: Progress) -> dict[str, Any]:
@@ -155,6 +161,11 @@ def _check(options: Options) -> None:
         raise InvalidParameter(
             f"no round {options.liar} to lie in. Use one from 1 to {options.rounds}."
         )
+    if options.settlement.upper() not in Settlement.__members__:
+        known = ", ".join(each.name.lower() for each in Settlement)
+        raise InvalidParameter(f"no settlement {options.settlement!r}. Use one of {known}.")
+    if options.settlement == "proven" and options.batched:
+        raise InvalidParameter("the ledger proves direct commitments only. Leave out --batched.")
     if len(options.hostile) >= options.members:
         raise InvalidParameter("every member is hostile: nothing is left to learn from.")
     for member, kind in options.hostile.items():
@@ -188,7 +199,9 @@ def _run(
     url = folder.ledger_url()
     sponsor = keys.demo(options.seed, "sponsor", 0)
     aggregator = keys.demo(options.seed, "aggregator", 0)
-    extra = [keys.demo(options.seed, *who) for who in (("aggregator", 1), ("validator", 0))]
+    voters = VOTERS if options.settlement in VOTED else 1
+    extra = [keys.demo(options.seed, "aggregator", 1)]
+    extra += [keys.demo(options.seed, "validator", k) for k in range(voters)]
     members = [keys.demo(options.seed, "member", k) for k in range(options.members)]
     gas: Counter[str] = Counter()
 
@@ -207,6 +220,7 @@ def _run(
             slots=SLOTS,
             commit_window=COMMIT_WINDOW if virtual else REAL_COMMIT_WINDOW,
             challenge_window=CHALLENGE_WINDOW if virtual else REAL_CHALLENGE_WINDOW,
+            settlement=Settlement[options.settlement.upper()],
             salt=bytes.fromhex(salt),
         )  # fmt: skip
         folder.update(
@@ -219,6 +233,9 @@ def _run(
     bond(chain, aggregator, task, SLOTS)
     if options.liar:
         bond(chain, extra[0], task, SLOTS)
+    if options.settlement in VOTED:
+        for voter in extra[1:]:
+            stake(chain, voter, task, chain.task(task).parameters.stake)
     set_up = time.perf_counter() - began
 
     _recollect(folder, chain, task)
@@ -242,13 +259,17 @@ def _run(
     def accuse(verdict: Verdict) -> None:
         folder.update(accused=tell(verdict, chain, kept, task))
 
-    validator = Validator(chain, kept, extra[1], task, threads=options.threads, found=accuse)
+    validators = [
+        Validator(chain, kept, key, task, threads=options.threads, found=accuse)
+        for key in extra[1:]
+    ]
 
     def judge(lag: int) -> None:
         """Have the validator look at what is `lag` rounds old: refuting takes time, and nobody waits for it."""
-        if not options.liar:
+        if not options.liar and options.settlement not in VOTED:
             return
-        for verdict in validator.watch(_height(chain, task) - lag):
+        height = _height(chain, task) - lag
+        for verdict in [found for each in validators for found in each.watch(height)]:
             if verdict.event is not None:
                 told = tell(verdict, chain, kept, task)
                 gas["Refute"] += verdict.gas

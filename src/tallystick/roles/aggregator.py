@@ -31,6 +31,7 @@ from ..ledger import Cursor, Ledger, Signer
 from ..ledger import Receipt as Transaction
 from ..protocol import (
     DIGEST_BYTES,
+    Admitted,
     Call,
     CommitBatch,
     Committed,
@@ -42,14 +43,18 @@ from ..protocol import (
     Propose,
     Proposed,
     Reason,
+    Settlement,
     Void,
 )
 from ..store import Kind, Store
 from ..sumtree import Entry
 from . import finality
 from .batch import Batch, Position, make_batch, roster, write_batch
+from .inquiry import Inquiry
 from .outcome import Closed, Exclusion, Rejected
 from .receipt import Place, Receipt, Reply, reply_author, signed_by_member
+from .settlement import settle_leaves
+from .validator import Validator
 
 log = logging.getLogger("tallystick")
 
@@ -84,6 +89,7 @@ class Aggregator:
         self._cursor: Cursor | None = None
         self._pending: list[tuple[int, int]] = []
         self._members: set[bytes] = set()
+        self._inquiry = Inquiry(ledger, task)
         self._begin()
 
     def _begin(self) -> None:
@@ -147,17 +153,36 @@ class Aggregator:
         None where there is nothing to recover from.
         """
         if not self.is_refuted():
+            self._fall_back()
             return None
         task = self.ledger.task(self.task)
         number = task.pending
         log.warning("round %d: its proposal was refuted; proposing it again", number)
-        for later in range(number + 1, task.opened + 1):
-            if self.ledger.round(self.task, later).phase in (Phase.OPEN, Phase.PROPOSED):
-                self._send(Void(self.task, later))
+        self._void_after(number, task.opened)
         self.gather()
         closed = self.close()
         self._watch()
         return closed
+
+    def _fall_back(self) -> None:
+        """Where proposals lapsed for want of votes or proof, go back to the newest model that stands and void what was built on them."""
+        task = self.ledger.task(self.task)
+        if (
+            self.parameters.settlement == Settlement.WINDOW
+            or task.pending
+            or task.head >= self.number
+        ):
+            return
+        log.warning("round %d: lapsed; going on from round %d", self.number, task.head)
+        self._void_after(task.head, task.opened)
+        top = self.ledger.round(self.task, task.head)
+        self.words, self.number, self.height = self._model(top.next_root), task.head, top.height
+        self._watch()
+
+    def _void_after(self, number: int, opened: int) -> None:
+        for later in range(number + 1, opened + 1):
+            if self.ledger.round(self.task, later).phase in (Phase.OPEN, Phase.PROPOSED):
+                self._send(Void(self.task, later))
 
     def gather(self) -> None:
         """Take up the round that awaits a proposal with what ledger and store hold, whoever worked on it before."""
@@ -282,6 +307,14 @@ class Aggregator:
             for event in receipt.events
             if isinstance(event, Proposed)
         ]
+        if self.parameters.settlement == Settlement.PROVEN:
+            everybody = self._everybody()
+            self._note(
+                settle_leaves(
+                    self.ledger, self._signer, self.task, self.number, everybody, entries, self.words,
+                    updates, result.next_words,
+                )
+            )  # fmt: skip
         self.words = result.next_words
         return Closed(
             self.number,
@@ -294,17 +327,32 @@ class Aggregator:
             self._batch.root if adopted else b"",
         )
 
+    def _everybody(self) -> list[bytes]:
+        """All members of the task."""
+        events = self.ledger.events(self.task, None)
+        return [event.member for _, event in events if isinstance(event, Admitted)]
+
     def combine(self, entries: Sequence[Entry], updates: Sequence[Words]) -> Combined:
         """What the round comes to: whoever has its updates (int32[d] each) finds the same."""
         p = self.parameters
         return combine(self.words, entries, updates, p.leaf_words, p.fan_in, self.threads)
 
     def finalise_due(self) -> None:
-        """Finalise every proposal whose window has passed; waits for nothing."""
+        """Finalise every proposal that is settled, and answer what was demanded of one; waits for nothing."""
+        self._answer()
         now = self.ledger.now()
-        if self._pending and self._pending[0][1] <= now:
+        early = self.parameters.settlement != Settlement.WINDOW
+        if early or (self._pending and self._pending[0][1] <= now):
             self._note(finality.finalise_due(self.ledger, self._signer, self.task))
             self._pending = [each for each in self._pending if each[1] > now]
+
+    def _answer(self) -> None:
+        """Reveal what was demanded of right proposals: whoever does not loses its bond."""
+        self._inquiry.look()
+        if self._inquiry.open:
+            Validator(
+                self.ledger, self.store, self._signer, self.task, threads=self.threads
+            ).answer_all()
 
     def _free_slot(self, oldest: int) -> None:
         """A round's slots are used again once that round is final."""

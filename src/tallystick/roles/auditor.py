@@ -189,8 +189,11 @@ class _Replay:
                     told[number].excluded[member] = Reason(reason)
                 case protocol.Proposed(round=number):
                     told[number].proposed = event
-                case protocol.Refuted(round=number):
-                    told[number].proposed = None
+                case protocol.Refuted(round=number) | protocol.Lapsed(round=number):
+                    if not told[
+                        number
+                    ].final:  # What votes have made final stays, and is found out below.
+                        told[number].proposed = None
                 case protocol.Finalised(round=number):
                     told[number].final = True
         return told

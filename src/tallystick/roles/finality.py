@@ -74,12 +74,23 @@ def _release(ledger: Ledger, signer: Signer, task: bytes, now: int) -> list[Rece
 
 
 def settle(ledger: Ledger, signer: Signer, task: bytes, last: int | None = None) -> list[Receipt]:
-    """Wait for the windows of all rounds up to `last` (default: all) and finalise them; stops at one refuted meanwhile."""
-    receipts = []
+    """Wait for the windows of all rounds up to `last` (default: all) and finalise them; stops at one that did not become final.
+
+    A round that is settled before its window has passed is not waited for, but for its bond, where all are settled.
+    """
+    receipts = finalise_due(ledger, signer, task)
     for number, proposal in unfinished(ledger, task):
-        if last is None or number <= last:
-            ledger.wait(proposal.final_at)
-            if ledger.round(task, number).attempt != proposal.attempt:
-                break
-            receipts += ledger.send(signer, Finalise(task, number))
+        if last is not None and number > last:
+            break
+        ledger.wait(proposal.final_at)
+        if ledger.round(task, number).attempt != proposal.attempt:
+            break
+        receipts += finalise_due(ledger, signer, task)
+        if ledger.round(task, number).phase != Phase.FINAL:
+            break
+    if last is None:
+        head = ledger.task(task).head
+        if ledger.ballot(task, head).bonded and ledger.round(task, head).phase == Phase.FINAL:
+            ledger.wait(ledger.round(task, head).final_at)
+            receipts += finalise_due(ledger, signer, task)
     return receipts

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
+from decimal import Decimal
 
 from .. import protocol
 from ..blob import DOCUMENT_LEAF
 from ..commitment import task_digest
 from ..encoding import Arrays, default_fan_in, default_leaf_words, layout_of, quantise
-from ..errors import UnknownTask
+from ..errors import InvalidParameter, UnknownTask
 from ..ledger import Ledger, Signer, address_of
 from ..store import Kind, Store
 
@@ -19,6 +20,8 @@ BOUNTY = 50
 """Percent of a refuted proposal's bond, or of a slashed stake, that goes to whoever showed it."""
 STAKE = 10**16
 """0.01 ether, at least, for a validator's vote."""
+MAX_PROVEN_LEAVES = 64
+"""Leaves of a model that it is sensible to have the ledger aggregate itself."""
 REVEAL_FEE = 10**15
 """0.001 ether to whoever reveals what was demanded."""
 
@@ -60,6 +63,12 @@ def create_task(
     """
     layout = layout_of(arrays)
     leaf = leaf_words or default_leaf_words(layout.size)
+    leaves = -(-layout.size // leaf)
+    if settlement == protocol.Settlement.PROVEN and leaves > MAX_PROVEN_LEAVES:
+        raise InvalidParameter(
+            f"a proof on the ledger takes a transaction a leaf, and this model has {leaves} leaves. "
+            f"Use larger leaves or another settlement above {MAX_PROVEN_LEAVES}."
+        )
     genesis = store.put(Kind.MODEL, quantise(arrays, layout, scale), leaf)
     store.put(Kind.DOCUMENT, layout.to_json(), DOCUMENT_LEAF)
     most = max_members or len(members)
@@ -112,6 +121,26 @@ def bond(ledger: Ledger, signer: Signer, task: bytes, proposals: int) -> None:
     missing = parameters.bond * proposals - held.free - held.locked
     if missing > 0:
         ledger.send(signer, protocol.Deposit(missing))
+
+
+def wei(ether: float) -> int:
+    """Wei of an amount in ether, as people write it."""
+    found = Decimal(str(ether)) * 10**18
+    if not found.is_finite() or found < 0 or found != int(found):
+        raise InvalidParameter(f"{ether} is no amount of ether.")
+    return int(found)
+
+
+def stake(ledger: Ledger, signer: Signer, task: bytes, amount: int) -> None:
+    """Bring an account's stake in a task up to `amount` wei; what its free balance lacks is deposited."""
+    account = address_of(signer)
+    missing = amount - ledger.standing(task, account).stake
+    if missing <= 0:
+        return
+    lacking = missing - ledger.balance(account).free
+    if lacking > 0:
+        ledger.send(signer, protocol.Deposit(lacking))
+    ledger.send(signer, protocol.Stake(task, missing))
 
 
 def _exists(ledger: Ledger, task: bytes) -> bool:

@@ -315,6 +315,15 @@ class Validator:
             waiting += 1
         return waiting
 
+    def answer_all(self) -> None:
+        """Answer every open demand of a right proposal, whoever proposed it."""
+        self.inquiry.look()
+        for number, key in list(self.inquiry.open):
+            try:
+                self._answer(number, self.ledger.round(self.task, number), key)
+            except Hidden as hidden:
+                log.info("round %d: cannot answer: %s", number, hidden)
+
     def _see_to(self, right: list[tuple[int, Round, Judged]]) -> None:
         """Votes for what is right, answers to what was demanded of it, and what the guilty and the silent owe."""
         me = address_of(self._signer) if self._signer else b""

@@ -1,0 +1,57 @@
+"""Settlement: has the ledger itself aggregate a small model, leaf by leaf, so that nobody needs to recompute it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .. import merkle
+from ..encoding import Words, as_bytes
+from ..errors import AlreadySettled
+from ..fraud import UPDATE_BYTES, Opening
+from ..ledger import Ledger, Receipt, Signer
+from ..protocol import SettleLeaf, SettleRoster
+from ..sumtree import Entry
+
+
+def settle_leaves(
+    ledger: Ledger,
+    signer: Signer,
+    task: bytes,
+    number: int,
+    people: Sequence[bytes],
+    entries: Sequence[Entry],
+    base: Words,
+    updates: Sequence[Words],
+    following: Words,
+) -> list[Receipt]:
+    """Show a proposal's roster and every leaf of its model (int32[d] vectors), each in one transaction; what is shown is left out.
+
+    Direct commitments only. A leaf costs calldata for itself in each update, so this is for small models: docs/protocol.md has figures.
+    """
+    words = ledger.task(task).parameters.leaf_words
+    receipts: list[Receipt] = []
+    everybody = tuple(sorted(people))
+    calls: list[SettleRoster | SettleLeaf] = [SettleRoster(task, number, everybody, tuple(entries))]
+    leaves = -(-len(base) // words)
+    hashes = [_hashes(vector, words) for vector in (*updates, base, following)]
+    for leaf in range(leaves):
+        *parts, old, new = (
+            _open(vector, words, leaf, each)
+            for vector, each in zip((*updates, base, following), hashes, strict=True)
+        )
+        calls.append(SettleLeaf(task, number, leaf, tuple(entries), tuple(parts), old, new))
+    for call in calls:
+        try:
+            receipts += ledger.send(signer, call)
+        except AlreadySettled:
+            continue
+    return receipts
+
+
+def _hashes(vector: Words, words: int) -> list[bytes]:
+    return merkle.leaf_hashes(as_bytes(vector), UPDATE_BYTES * words)
+
+
+def _open(vector: Words, words: int, leaf: int, hashes: list[bytes]) -> Opening:
+    data = bytes(as_bytes(vector[leaf * words : (leaf + 1) * words]))
+    return Opening(data, merkle.path(hashes, leaf))
