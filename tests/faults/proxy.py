@@ -39,6 +39,7 @@ class Proxy(ThreadingHTTPServer):
     """Passes requests on, and does what `faults` says to them."""
 
     daemon_threads = True
+    request_queue_size = 64
 
     def __init__(self, port: int, node: str) -> None:
         super().__init__(("127.0.0.1", port), Handler)
@@ -112,7 +113,9 @@ class Handler(BaseHTTPRequestHandler):
             return lagging(proxy, requests, proxy.faults["lag"])
         found = []
         for request in requests:
-            found.append(self.transaction(request) if is_transaction(request) else proxy.ask(request))
+            found.append(
+                self.transaction(request) if is_transaction(request) else proxy.ask(request)
+            )
         if len(found) > 1 and proxy.strikes("shuffle"):
             proxy.random.shuffle(found)
         return found

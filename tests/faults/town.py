@@ -21,18 +21,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any
 
 import numpy as np
 import pytest
+import work
 from eth_account import Account
 
-import work
 from conftest import find_anvil
-from court import FAN_IN, LEAF, LAYOUT, MODEL
-from tallystick import keys, ledger, store
-from tallystick.encoding import quantise, update_of
+from court import FAN_IN, LAYOUT, LEAF, MODEL
+from tallystick import keys, ledger, merkle, store
+from tallystick.encoding import as_bytes, dequantise, quantise, update_of
 from tallystick.errors import InvalidParameter
 from tallystick.ledger import Signer, address_of, contract
 from tallystick.ledger.ethereum import EthereumLedger
@@ -80,7 +80,7 @@ class Party:
         with self.out.open("a") as out, self.err.open("a") as err:
             self.process = subprocess.Popen(
                 list(map(str, command)), stdout=out, stderr=err, cwd=HERE, env=os.environ | env,
-                preexec_fn=_die_with_parent,
+                preexec_fn=_die_with_parent,  # noqa: PLW1509
             )  # fmt: skip
 
     def said(self) -> str:
@@ -153,7 +153,10 @@ class Town:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
     ) -> None:
         if error is not None:
             for party in self.parties:
@@ -166,7 +169,9 @@ class Town:
         bare = node_at(self.node_url)
         sponsor = self.key("sponsor")
         everybody = [self.key("member", k) for k in range(self.members)]
-        others = [self.key(role, k) for role in ("aggregator", "validator", "villain") for k in (0, 1)]
+        others = [
+            self.key(role, k) for role in ("aggregator", "validator", "villain") for k in (0, 1)
+        ]
         for key in (sponsor, *everybody, *others):
             bare.give(address_of(key))
         self.contract = bare.deploy(sponsor)
@@ -264,10 +269,16 @@ class Town:
                 sys.executable, "-m", "tallystick", *command, "--ledger", url or self.url,
                 "--store", kept or self.shared, "--task", self.task.hex(), "--json",
             ],
-            TALLYSTICK_KEYSTORE=str(self._keystore(role, index)),
-            TALLYSTICK_PASSPHRASE=PASSPHRASE,
+            **self.environment(role, index),
             **env,
         )  # fmt: skip
+
+    def environment(self, role: str, index: int) -> dict[str, str]:
+        """The variables that hold an account's key."""
+        return {
+            "TALLYSTICK_KEYSTORE": str(self._keystore(role, index)),
+            "TALLYSTICK_PASSPHRASE": PASSPHRASE,
+        }
 
     def _keystore(self, role: str, index: int) -> Path:
         path = self.folder / f"{role}-{index}.json"
@@ -308,6 +319,10 @@ class Town:
 
     def rpc(self, method: str, *params: object) -> Any:
         return rpc(self.node_url, method, *params)
+
+    def calldata(self, call: Call) -> str:
+        """How a call about a round begins, in hex digits: selector, task and number, for a line to recognise it."""
+        return contract.encode_call(call)[:68].hex()
 
     def pass_time(self, seconds: int = WINDOW + 1) -> None:
         """Move the chain's clock."""
@@ -395,7 +410,9 @@ def _transactions(url: str, newest: int, to: bytes) -> Iterator[Sent]:
                 continue
             receipt = rpc(url, "eth_getTransactionReceipt", each["hash"])
             try:
-                call = contract.decode_call(bytes.fromhex(each["input"][2:]), int(each["value"], 16))
+                call = contract.decode_call(
+                    bytes.fromhex(each["input"][2:]), int(each["value"], 16)
+                )
             except InvalidParameter:
                 continue
             yield Sent(
@@ -442,18 +459,18 @@ def answers(url: str) -> bool:
     return True
 
 
-def expected(members: Sequence[int], rounds: int) -> str:
-    """The model's root where members that train as `members` all count, by Python's integers alone."""
-    from tallystick import merkle
-    from tallystick.encoding import as_bytes, dequantise
-
+def expected(
+    members: Sequence[int], rounds: int, trains_as: Mapping[int, int] = MappingProxyType({})
+) -> str:
+    """The model's root where `members` all count, by Python's integers alone; `trains_as` says whose update one has instead."""
     words = quantise(MODEL, LAYOUT, 24)
     total = sum(map(work.weight, members))
     for height in range(1, rounds + 1):
         base = dequantise(words, LAYOUT, 24)
         sums = [0] * len(words)
         for member in members:
-            moved = {n: a + a.dtype.type(work.step(member, height)) for n, a in base.items()}
+            step = work.step(trains_as.get(member, member), height)
+            moved = {name: array + array.dtype.type(step) for name, array in base.items()}
             update = update_of(moved, words, LAYOUT, 24)
             sums = [s + work.weight(member) * int(u) for s, u in zip(sums, update, strict=True)]
         mean = [(s + total // 2) // total for s in sums]

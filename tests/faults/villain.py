@@ -7,6 +7,10 @@ It opens round 1, waits until everybody has committed and uploaded, proposes its
     omission        a member that committed is not in the roster
     weight          a member counts with another weight than it committed to
     replay:WHAT     a member's signature from another round, task, chain or contract, in a batch that it adopts
+
+Or it is member 2, which trains nothing:
+
+    copy            it commits to what member 1 committed to, in every round
 """
 
 from __future__ import annotations
@@ -22,14 +26,15 @@ import numpy as np
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
-from court import SIZE, Court  # noqa: E402
+import work  # noqa: E402
 
+from court import SIZE, Court  # noqa: E402
 from tallystick import keys, ledger, store  # noqa: E402
 from tallystick.commitment import typed_data  # noqa: E402
 from tallystick.encoding import Words  # noqa: E402
 from tallystick.errors import Refused  # noqa: E402
 from tallystick.ledger import address_of  # noqa: E402
-from tallystick.protocol import Open, Propose  # noqa: E402
+from tallystick.protocol import Commit, Committed, Open, Propose  # noqa: E402
 from tallystick.roles import sponsor  # noqa: E402
 from tallystick.roles.batch import make_batch, roster  # noqa: E402
 from tallystick.sumtree import Entry  # noqa: E402
@@ -81,6 +86,19 @@ class Villain(Court):
         data = typed_data(*place, entry.member, entry.root, entry.weight)
         return bytes(signer.sign_typed_data(full_message=data).signature)
 
+    def copy(self) -> None:
+        """Commit to what member 1 committed to, as member 2, until the task is complete."""
+        victim, thief = (keys.demo(SEED, "member", k) for k in (1, 2))
+        done: set[int] = set()
+        while len(done) < self.parameters.rounds:
+            for _, event in self.ledger.events(self.task):
+                is_new = isinstance(event, Committed) and event.round not in done
+                if is_new and event.member == address_of(victim):
+                    call = Commit(self.task, event.round, work.weight(2), event.root)
+                    self.ledger.send(thief, call)
+                    done.add(event.round)
+            time.sleep(0.05)
+
     def tell(self, kind: str, detail: str, right: list[Entry]) -> None:
         """Propose the lie."""
         if kind == "sum":
@@ -106,6 +124,9 @@ class Villain(Court):
 
 def main(url: str, kept: str, task: str, lie: str) -> None:
     villain = Villain(url, kept, task)
+    if lie == "copy":
+        villain.copy()
+        return
     sponsor.bond(villain.ledger, villain.liar, villain.task, 2)
     villain.ledger.send(villain.liar, Open(villain.task, villain.number))
     kind, _, detail = lie.partition(":")
