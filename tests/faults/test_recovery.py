@@ -84,12 +84,11 @@ def test_answers_that_fail(tmp_path: Path, fault: str) -> None:
         assert line.hit() > 0
 
 
-@pytest.mark.parametrize("share", [0.3, 0.6])
-def test_a_node_that_is_behind(tmp_path: Path, share: float) -> None:
+def test_a_node_that_is_behind(tmp_path: Path) -> None:
     """Promise: answers from older blocks, mixed with newer ones, make nobody act twice, and no honest aggregator a liar."""
     with Town(tmp_path, 3, 3) as town:
         line, running = begin(town)
-        line.fault(lag=3, share=share)
+        line.fault(lag=3, share=0.4)
         assert town.finish(*running) == expected(range(3), 3)
         assert town.failed() == []
         assert town.refutations() == []
@@ -136,7 +135,8 @@ def fill(folder: Path) -> Path:
                 while True:
                     file.write(bytes(size))
             except OSError as error:
-                assert error.errno == errno.ENOSPC
+                if error.errno != errno.ENOSPC:
+                    raise
     return path
 
 
@@ -156,7 +156,11 @@ def test_a_full_disk(tmp_path: Path, which: str) -> None:
             assert party.code() == 2
             assert "No space left on device. Free some space and run again" in party.said()
         filler.unlink()
-        again = town.everybody(line.url)[: len(full)] if which == "shared" else [town.member(0)]
+        again = (
+            town.everybody(line.url)[: len(full)]
+            if which == "shared"
+            else [town.member(0, url=line.url)]
+        )
         end(town, line, [*again, *running[len(full) :]])
 
 
@@ -188,13 +192,17 @@ def test_a_full_disk_under_a_run_folder(tmp_path: Path) -> None:
     """Promise: a demo whose disk is full says so and ends with 2; with space again it is carried on to the same model."""
     settings = ("--members", 3, "--rounds", 3)
     honest = demo(tmp_path / "honest", *settings)["model_root"]
-    whole = sum(path.stat().st_size for path in (tmp_path / "honest").rglob("*"))
-    with small_disk(tmp_path / "disk", f"{whole // 2048}k") as disk:
-        done = tallystick("demo", "cancer", "--run-dir", disk / "run", "--json", *settings)
-        assert done.returncode == 2, done.stderr
-        assert "space" in json.loads(done.stdout.splitlines()[-1])["error"].lower()
-        subprocess.run(["mount", "-o", "remount,size=64m", str(disk)], check=True)
-        done = tallystick("demo", "--resume", disk / "run", "--json")
-        assert done.returncode == 0, done.stderr
-        assert json.loads(done.stdout)["model_root"] == honest
-        assert len(RunFolder(disk / "run").rounds()) == 4
+    for size in (
+        "120k",
+        "200k",
+        "300k",
+    ):  # Full in the first round, in a later one, and at the report.
+        with small_disk(tmp_path / size, size) as disk:
+            done = tallystick("demo", "cancer", "--run-dir", disk / "run", "--json", *settings)
+            assert done.returncode == 2, done.stderr
+            assert "Free some space" in json.loads(done.stdout.splitlines()[-1])["error"]
+            subprocess.run(["mount", "-o", "remount,size=64m", str(disk)], check=True)
+            done = tallystick("demo", "--resume", disk / "run", "--json")
+            assert done.returncode == 0, done.stderr
+            assert json.loads(done.stdout)["model_root"] == honest
+            assert len(RunFolder(disk / "run").rounds()) == 4

@@ -328,13 +328,14 @@ class EthereumLedger:
 
     def _together(self, *questions: Question) -> list[Any]:
         """One node's answers at one moment, no earlier than what this process has seen before."""
-        for attempt in range(ATTEMPTS):
+        for attempt in range(2 * ATTEMPTS):
             number, *answers = self._ask(lambda: self._batch(("eth_blockNumber", []), *questions))
             if self._is_news(int(self._result(number), 16)):
                 return [self._result(answer) for answer in answers]
-            clock.sleep(0.05 * 2**attempt)
+            clock.sleep(min(0.5, 0.05 * 2**attempt))
         raise LedgerUnavailable(
-            f"{self._shown} has no block {self._seen} any more. One of its nodes is behind, or the chain was cut."
+            f"{self._shown} does not show block {self._seen}, which it showed before: a node there is behind, or the "
+            f"chain was cut. Wait, or use another node; after {LAG:.0f} s the shorter chain is believed."
         )
 
     def _is_news(self, number: int) -> bool:

@@ -87,7 +87,7 @@ class Peer:
                 pause = every
             except LedgerUnavailable as error:
                 pause = min(60.0, pause * 2)
-                log.warning("%s Trying again in %.0f s.", error, pause)
+                log.warning("%s Trying again in %g s.", error, pause)
             time.sleep(pause)
 
     def step(self) -> str | None:

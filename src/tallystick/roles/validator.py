@@ -78,6 +78,7 @@ class Validator:
         self._keep = keep
         self._judged: dict[tuple[int, Round, bytes], bool] = {}
         """Proposals with the root of the model they stand on (a chain may be reorganised): whether each is right."""
+        self._hidden: dict[int, str] = {}
 
     @cached_property
     def parameters(self) -> Parameters:
@@ -111,7 +112,11 @@ class Validator:
         try:
             lie = self._find(number, current)
         except Hidden as hidden:
-            log.warning("round %d: cannot be judged: %s", number, hidden)
+            if self._hidden.get(number) != str(
+                hidden
+            ):  # It is looked for at every look, and told once.
+                log.warning("round %d: cannot be judged: %s", number, hidden)
+            self._hidden[number] = str(hidden)
             return Verdict(*about, hidden=str(hidden))
         if lie is None:
             return Verdict(*about)
