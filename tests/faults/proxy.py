@@ -125,9 +125,9 @@ class Handler(BaseHTTPRequestHandler):
         proxy, raw = self.server, request["params"][0]
         if proxy.faults.get("hold", "nothing") in raw:
             self.wait()
+        answer = proxy.ask(request)
         with proxy.lock:
             proxy.sent.append(raw)
-        answer = proxy.ask(request)
         if proxy.strikes("twice"):
             answer = proxy.ask(request)
         if proxy.faults.get("mute", "nothing") in raw:

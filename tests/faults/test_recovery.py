@@ -17,16 +17,19 @@ import pytest
 from town import Line, Party, Town, expected
 
 from conftest import demo, tallystick
+from tallystick.protocol import Open
 from tallystick.run import RunFolder
 
 pytestmark = pytest.mark.slow
 
 
-def begin(town: Town) -> tuple[Line, list[Party]]:
-    """Everybody at work through a line, amid the first round."""
+def begin(town: Town, **faults: object) -> tuple[Line, list[Party]]:
+    """Everybody at work through a line that may have faults: each has done or said something in the first round."""
     line = town.line()
+    line.fault(**faults)
     running = [*town.everybody(line.url), town.validator(url=line.url)]
-    town.until(lambda: town.commitments(1) > 0, "the first commitment")
+    for party, word in zip(running, ["did"] * len(running[:-1]) + ["watching"], strict=True):
+        town.until_said(party, word)
     return line, running
 
 
@@ -144,9 +147,10 @@ def fill(folder: Path) -> Path:
 def test_a_full_disk(tmp_path: Path, which: str) -> None:
     """Promise: on a full disk a process says what to do and ends with 2; with space again, the same command goes on."""
     with small_disk(tmp_path / which, "512k") as disk, Town(tmp_path, 3, 2) as town:
-        line, running = begin(town)
-        town.until(lambda: town.commitments(1) == 3, "all commitments")
+        line, running = begin(town, hold=town.calldata(Open(town.task, 2)))
+        town.until(lambda: line.hit() > 0, "the second round")
         filler = fill(disk)
+        line.fault()
         full = running[:1] if which == "own-0" else running[:4]
         town.until(lambda: any(party.process.poll() is not None for party in full), "a full disk")
         for party in full:
