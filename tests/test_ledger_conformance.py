@@ -488,8 +488,8 @@ def test_a_reorganisation_is_noticed(node: str) -> None:
     chain = ledger.open(node)
     assert isinstance(chain, EthereumLedger)
     ask: Any = chain._web3.provider.make_request
-    snapshot = ask("evm_snapshot", [])["result"]
     chain.give(address_of(SIGNERS[2]))
+    snapshot = ask("evm_snapshot", [])["result"]
     chain.send(SIGNERS[2], Deposit(1))
     cursor = chain.head()
     ask("evm_revert", [snapshot])
