@@ -193,6 +193,17 @@ def test_every_call_refusal_and_parameter_is_documented() -> None:
     assert [name for name in fields if f"| `{name}` |" not in text] == []
 
 
+def test_every_fault_has_a_test_and_every_test_a_fault() -> None:
+    """Promise: docs/faults.md has one row for each test of the fault matrix and of recovery, in the tests' own order."""
+    text = (DOCS / "faults.md").read_text()
+    for title, name in (("## The matrix", "test_matrix"), ("## Recovery", "test_recovery")):
+        table = text.split(title)[1].split("\n## ")[0]
+        listed = re.findall(r"\| `(test_\w+)` \|", table)
+        tree = ast.parse((ROOT / "tests" / "faults" / f"{name}.py").read_text())
+        defined = [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]
+        assert listed == [each for each in defined if each.startswith("test_")]
+
+
 def test_every_page_is_listed() -> None:
     """Promise: every page in docs is in its folder's list."""
     for folder in (DOCS, DOCS / "decisions"):

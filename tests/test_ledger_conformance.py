@@ -488,11 +488,14 @@ def test_a_reorganisation_is_noticed(node: str) -> None:
     chain = ledger.open(node)
     assert isinstance(chain, EthereumLedger)
     ask: Any = chain._web3.provider.make_request
-    snapshot = ask("evm_snapshot", [])["result"]
     chain.give(address_of(SIGNERS[2]))
+    snapshot = ask("evm_snapshot", [])["result"]
     chain.send(SIGNERS[2], Deposit(1))
     cursor = chain.head()
     ask("evm_revert", [snapshot])
+    ask(
+        "anvil_mine", ["0x2"]
+    )  # A chain that is replaced grows on: one that is shorter is a node that is behind.
     chain.send(SIGNERS[2], Deposit(2))
     with pytest.raises(errors.LedgerUnavailable, match="reorganisation"):
         list(chain.events(bytes(32), cursor))

@@ -111,10 +111,9 @@ def _run(
             bonded=bonded, patience=patience, threads=threads, tell=tell,
         )  # fmt: skip
         peer.run(every)
-        root = chain.round(wanted, chain.task(wanted).head).next_root
         found = {
             "task_id": wanted.hex(),
-            "model_root": root.hex(),
+            "model_root": peer.root.hex(),
             "account": "0x" + peer.member.hex(),
         }
         if as_json:

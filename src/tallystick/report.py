@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from . import plots
+from .errors import StoreUnavailable
 from .run import RunFolder
 
 STYLE = """
@@ -79,7 +80,13 @@ Record = dict[str, Any]
 def write(folder: RunFolder) -> Path:
     """Write the report of a finished run; return its path."""
     settings = folder.read()
-    folder.report.write_text(render(settings, folder.rounds()), "utf-8")
+    try:
+        folder.report.write_text(render(settings, folder.rounds()), "utf-8")
+    except OSError as error:
+        raise StoreUnavailable(
+            f"cannot write {folder.report}: {error.strerror}. Free some space and run "
+            f"tallystick demo --resume {folder.path}: nothing is lost."
+        ) from error
     return folder.report
 
 

@@ -52,7 +52,8 @@ class RunFolder:
             found = json.loads((self.path / SETTINGS).read_text())
         except FileNotFoundError:
             raise InvalidParameter(
-                f"{self.path} is no run folder: it has no {SETTINGS}. Give the folder that a demo printed."
+                f"{self.path} is no run folder: it has no {SETTINGS}. Give the folder that a demo printed; "
+                "delete one that was stopped before its run began, and start again."
             ) from None
         except (OSError, ValueError) as error:
             raise InvalidParameter(f"cannot read {self.path / SETTINGS}: {error}.") from None

@@ -12,13 +12,22 @@ from collections.abc import Callable
 from typing import cast
 
 from ..encoding import Arrays, Layout, Words, dequantise
-from ..errors import InvalidProposal, LedgerUnavailable, Refused
+from ..errors import (
+    BlobUnavailable,
+    InvalidBlob,
+    InvalidProposal,
+    LedgerUnavailable,
+    NotBonded,
+    Refused,
+    RootMismatch,
+)
 from ..ledger import Ledger, Signer, address_of
-from ..protocol import Admitted, Committed, Excluded, Finalise, Phase, Round
+from ..protocol import Admitted, Committed, Excluded, Finalise, Phase, Refuted, Round
 from ..store import Kind, Store
 from . import finality
 from .aggregator import Aggregator
 from .participant import Participant
+from .sponsor import bond
 from .validator import Validator, Verdict
 
 log = logging.getLogger("tallystick")
@@ -35,6 +44,7 @@ class Peer:
 
     `own` keeps this process's updates and the models that it has recomputed; `shared` is where everybody's updates are. A turn comes
     `patience` seconds after the one before it. Nobody's aggregate is believed: each proposal is recomputed, and a false one refuted.
+    `root` is the last model's, once `run` has returned.
     """
 
     def __init__(
@@ -62,6 +72,8 @@ class Peer:
         self._participant = Participant(ledger, own, signer, task)
         self._boss = Aggregator(ledger, shared, signer, task, self.layout, threads=threads)
         self._due: tuple[object, float] = (None, 0.0)
+        self._flaw = ""
+        self.root = bytes(32)
         genesis = shared.get(self.parameters.genesis, Kind.MODEL)
         own.put(Kind.MODEL, genesis, self.parameters.leaf_words)
 
@@ -75,19 +87,32 @@ class Peer:
                 pause = every
             except LedgerUnavailable as error:
                 pause = min(60.0, pause * 2)
-                log.warning("%s Trying again in %.0f s.", error, pause)
+                log.warning("%s Trying again in %g s.", error, pause)
             time.sleep(pause)
 
     def step(self) -> str | None:
         """Do the next thing that is due and say what it was; None if nothing is. Raises what the ledger and the store raise."""
         try:
             done = self._step()
+        except NotBonded as refused:
+            self._put_up_again(refused)
+            return None
         except Refused as refused:  # Another was first; the ledger will tell what is due now.
             log.info("%s", refused)
             return None
         if done is not None and done != DONE:
             log.info("%s", done)
         return done
+
+    def _put_up_again(self, refused: Refused) -> None:
+        """Deposit again what a reorganisation took back. Who was refuted leaves aggregation to others: its money is not drained."""
+        events = self.ledger.events(self.task, None)
+        if any(isinstance(e, Refuted) and e.proposer == self.member for _, e in events):
+            log.warning("%s This account was refuted: leaving aggregation to others.", refused)
+            self._bonded = False
+            return
+        log.warning("%s The deposit is not on the chain any more: making it again.", refused)
+        bond(self.ledger, self._signer, self.task, self.parameters.slots)
 
     def _step(self) -> str | None:
         self.verdicts += self.validator.watch()
@@ -104,6 +129,7 @@ class Peer:
 
     def _finish(self, head: Round) -> str | None:
         if head.phase == Phase.FINAL:
+            self.root = head.next_root
             return DONE
         for number, due in finality.unfinished(self.ledger, self.task)[:1]:
             if due.final_at <= self.ledger.now() and self._my_turn(number, due):
@@ -124,8 +150,9 @@ class Peer:
         return self.ledger.commitment(self.task, number, self.member) is None
 
     def _work(self, number: int, current: Round) -> str | None:
-        root = self.ledger.round(self.task, current.parent).next_root
-        if not self.own.has(root):
+        parent = self.ledger.round(self.task, current.parent)
+        root = parent.next_root
+        if not (self.own.has(root) or self._fetch(parent)):
             return None  # Its proposal could not be recomputed yet.
         base = cast(Words, self.own.get(root, Kind.MODEL))
         train = cast(Train, self._train)
@@ -136,6 +163,24 @@ class Peer:
         _, update = self._participant.commit(number, update, examples, node=0)
         self.shared.put(Kind.UPDATE, update, self.parameters.leaf_words)
         return self._did("committed", current.height)
+
+    def _fetch(self, final: Round) -> bool:
+        """Take a model that this process never recomputed, for it came late or lost its disk, from the shared store.
+
+        Only a final one: others it judges itself. Whoever gave it, its bytes must hash to what the ledger says.
+        """
+        if final.phase != Phase.FINAL:
+            return False
+        p = self.parameters
+        try:
+            words = self.shared.get(final.next_root, Kind.MODEL, p.leaf_words, p.dimension)
+        except (BlobUnavailable, InvalidBlob, RootMismatch) as error:
+            if str(error) != self._flaw:
+                log.warning("not training: the model of height %d: %s", final.height, error)
+            self._flaw = str(error)
+            return False
+        self.own.put(Kind.MODEL, words, p.leaf_words)
+        return True
 
     def _close(self, number: int, current: Round) -> str | None:
         """Propose once everybody has delivered, or once the time to is over; before, see that this process has."""

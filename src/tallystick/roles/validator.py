@@ -120,6 +120,7 @@ class Validator:
         """Whether each proposal is right."""
         self._answered: set[tuple[int, Key]] = set()
         self._attested: set[Judged] = set()
+        self._hidden: dict[int, str] = {}
 
     @cached_property
     def parameters(self) -> Parameters:
@@ -160,7 +161,9 @@ class Validator:
         except Hidden as hidden:
             late = self._unanswered(number, current, hidden)
             if late is None:
-                log.warning("round %d: cannot be judged: %s", number, hidden)
+                if self._hidden.get(number) != str(hidden):  # Looked for at every look, told once.
+                    log.warning("round %d: cannot be judged: %s", number, hidden)
+                self._hidden[number] = str(hidden)
                 return Verdict(*about, hidden=str(hidden), demanded=self._demand(number, hidden))
             lie = late
         if lie is None:

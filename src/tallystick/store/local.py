@@ -166,11 +166,7 @@ class LocalStore:
             finally:
                 os.close(directory)
         except OSError as error:
-            remedy = (
-                "Free some space and run again; nothing written before is lost."
-                if error.errno in (errno.ENOSPC, errno.EDQUOT)
-                else "Check the folder and its permissions."
-            )
+            remedy = _REMEDIES.get(error.errno or 0, "Check the folder and its permissions.")
             raise StoreUnavailable(f"cannot write {path}: {error.strerror}. {remedy}") from error
 
 
@@ -201,4 +197,9 @@ def _same(one: Header, other: Header) -> bool:
     )
 
 
+_REMEDIES = {
+    errno.ENOSPC: "Free some space and run again; nothing written before is lost.",
+    errno.EDQUOT: "Free some of your quota and run again; nothing written before is lost.",
+    errno.EFBIG: "Raise the limit on the size of files (ulimit -f) and run again; nothing written before is lost.",
+}
 _VECTOR = {Kind.UPDATE: Kind.MODEL}
