@@ -89,7 +89,8 @@ def combine(
 
     `entries` and `updates` (int32[d] each, memory maps welcome) go together, in any order: the roster is sorted here. A
     block of every update is read once, summed up the tree and hashed; memory is that of a block, the next model, and
-    32 bytes per leaf of each node. `progress` is told (blocks done, blocks).
+    32 bytes per block of each node. Of `updates` no more than `fan_in` are asked for at a time, so that a sequence may open them
+    as they are needed. `progress` is told (blocks done, blocks).
     Raises as `weighted_mean` and `sort_roster`.
     """
     size, total = _check(updates, [entry.weight for entry in entries])
@@ -97,18 +98,18 @@ def combine(
         raise InvalidLayout(
             f"updates have {size} words where the global model has {base.shape[0]}."
         )
-    vectors = {entry.member: vector for entry, vector in zip(entries, updates, strict=True)}
+    places = {entry.member: place for place, entry in enumerate(entries)}
     roster = sort_roster(entries)
-    ordered = [vectors[entry.member] for entry in roster]
+    order = [places[entry.member] for entry in roster]
     weights = [entry.weight for entry in roster]
 
     width_of = widths(len(roster), fan_in)
-    step = max(1, BLOCK // leaf_words) * leaf_words
+    # A power of two of leaves, so that a block is a subtree and its root all that is kept of it: every leaf of every node would be
+    # gigabytes for thousands of members.
+    step = (1 << max(1, BLOCK // leaf_words).bit_length() - 1) * leaf_words
     starts = range(0, size, step)
-    hashes: list[list[list[list[bytes]]]] = [
-        [[[] for _ in starts] for _ in range(width)] for width in width_of
-    ]
-    next_hashes: list[list[bytes]] = [[] for _ in starts]
+    hashes = [[[b""] * len(starts) for _ in range(width)] for width in width_of]
+    next_hashes = [b""] * len(starts)
     next_words = np.empty(size, np.int32)
     scratch = _Scratch(len(width_of), min(step, size))
 
@@ -119,11 +120,11 @@ def combine(
         for node in range(width_of[0]):
             first = node * fan_in
             group = slice(first, first + fan_in)
-            _weighted_sum(ordered[group], weights[group], start, stop, levels[0], product)
+            vectors = [updates[place] for place in order[group]]
+            _weighted_sum(vectors, weights[group], start, stop, levels[0], product)
             place = node
             for level, sums in enumerate(levels):
-                leaves = merkle.leaf_hashes(as_bytes(sums), 8 * leaf_words)
-                hashes[level][place][number] = leaves
+                hashes[level][place][number] = merkle.root(as_bytes(sums), 8 * leaf_words)
                 if level + 1 == len(width_of):
                     break
                 if place % fan_in:
@@ -134,12 +135,12 @@ def combine(
                     break
                 place //= fan_in
         block = next_model(base[start:stop], _divide(levels[-1], total))
-        next_hashes[number] = merkle.leaf_hashes(as_bytes(block), 4 * leaf_words)
+        next_hashes[number] = merkle.root(as_bytes(block), 4 * leaf_words)
         next_words[start:stop] = block
 
     _for_each(one, range(len(starts)), threads, progress)
-    tree = _tree(roster, fan_in, [[_root(node) for node in level] for level in hashes])
-    return Combined(tree, next_words, _root(next_hashes))
+    tree = _tree(roster, fan_in, [[merkle.root_of(node) for node in level] for level in hashes])
+    return Combined(tree, next_words, merkle.root_of(next_hashes))
 
 
 def _check(updates: Sequence[Words], weights: Sequence[int]) -> tuple[int, int]:
@@ -190,10 +191,6 @@ def _weighted_sum(
 
 def _divide(sums: Sums, total: int) -> Sums:
     return (sums + total // 2) // total
-
-
-def _root(blocks: Iterable[Sequence[bytes]]) -> bytes:
-    return merkle.root_of([leaf for block in blocks for leaf in block])
 
 
 def _tree(roster: Sequence[Entry], fan_in: int, vector_roots: Sequence[Sequence[bytes]]) -> SumTree:

@@ -16,7 +16,6 @@ import numpy as np
 
 from .. import merkle
 from ..aggregation import Combined, combine, sort_roster
-from ..blob import HEADER_BYTES
 from ..encoding import Layout, Words, as_bytes
 from ..errors import (
     AlreadyExcluded,
@@ -48,6 +47,7 @@ from ..store import Kind, Store
 from ..sumtree import Entry
 from . import finality
 from .batch import Batch, Position, make_batch, roster, write_batch
+from .mapped import mapped
 from .outcome import Closed, Exclusion, Rejected
 from .receipt import Place, Receipt, Reply, reply_author, signed_by_member
 
@@ -270,7 +270,8 @@ class Aggregator:
         if len(entries) < self.parameters.quorum:
             raise InvalidProposal()
         p = self.parameters
-        updates = [self._mapped(entry.root) for entry in entries]
+        # They were hashed on arrival, so they are not hashed again.
+        updates = mapped(self.store, [entry.root for entry in entries], p.dimension)
         result = self.combine(entries, updates)
         self.store.put(Kind.MODEL, result.next_words, p.leaf_words)
         adopted = bool(self._batch.roster)
@@ -489,8 +490,3 @@ class Aggregator:
         p = self.parameters
         words = self.store.get(root, Kind.MODEL, p.leaf_words, p.dimension)
         return cast(Words, words)
-
-    def _mapped(self, root: bytes) -> Words:
-        """An accepted update as a memory map. It was hashed on arrival, so it is not hashed again."""
-        count = self.parameters.dimension
-        return np.memmap(self.store.path(root), "<i4", "r", HEADER_BYTES, (count,))

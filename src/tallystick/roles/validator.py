@@ -14,7 +14,15 @@ from typing import Any
 
 from ..aggregation import combine
 from ..encoding import Layout, Words
-from ..errors import InvalidProof, NotProposed, NotRefuted, Refused, RoundVoid, TallystickError
+from ..errors import (
+    BlobUnavailable,
+    InvalidProof,
+    NotProposed,
+    NotRefuted,
+    Refused,
+    RoundVoid,
+    TallystickError,
+)
 from ..fraud import UPDATE_BYTES
 from ..ledger import Ledger, Signer
 from ..ledger import Receipt as Transaction
@@ -24,6 +32,7 @@ from ..store import Kind, Store
 from ..sumtree import Entry
 from .batch import Batch, rosters, standing
 from .evidence import Case, Hidden, Lie, Misplaced, Truth, find_false_batch, find_lie, read_vector
+from .mapped import mapped
 
 log = logging.getLogger("tallystick")
 
@@ -192,10 +201,13 @@ class Validator:
         root = self.ledger.round(self.task, current.parent).next_root
         kept = self._keep is not None and self._keep.has(root)
         base = self._vector(root, "the model", self._keep if kept else self.store)
-        updates = [
-            self._vector(entry.root, f"the update of 0x{entry.member.hex()}") for entry in entries
-        ]
-        combined = combine(base, entries, updates, p.leaf_words, p.fan_in, self.threads)
+        for entry in entries:
+            self._vector(entry.root, f"the update of 0x{entry.member.hex()}")
+        updates = mapped(self.store, [entry.root for entry in entries], p.dimension)
+        try:
+            combined = combine(base, entries, updates, p.leaf_words, p.fan_in, self.threads)
+        except BlobUnavailable as gone:
+            raise Hidden(f"an update: {gone}") from gone
         if self._keep is not None and combined.next_root == current.next_root:
             self._keep.put(Kind.MODEL, combined.next_words, p.leaf_words)
         return Truth(p, entries, base, updates, combined)
