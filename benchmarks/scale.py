@@ -40,7 +40,7 @@ from benchmarks import table
 from benchmarks.memory import Memory, status
 from benchmarks.record import Figure, save
 from tallystick import keys, ledger, store
-from tallystick.aggregation import Combined
+from tallystick.aggregation import Combined, Readable
 from tallystick.blob import Header
 from tallystick.encoding import Arrays, Words, default_leaf_words, layout_of, quantise
 from tallystick.ledger import Ledger, Signer, address_of
@@ -196,7 +196,7 @@ class Timed(Aggregator):
 
     clock: Clock
 
-    def combine(self, entries: Sequence[Entry], updates: Sequence[Words]) -> Combined:
+    def combine(self, entries: Sequence[Entry], updates: Sequence[Readable]) -> Combined:
         with self.clock("combine"):
             return super().combine(entries, updates)
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import resource
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from benchmarks import scale
 from eth_account.signers.local import LocalAccount
@@ -18,8 +20,8 @@ from tallystick.errors import BlobUnavailable
 from tallystick.ledger import address_of
 from tallystick.protocol import Admit, Admitted, Call
 from tallystick.roles import auditor, sponsor
-from tallystick.roles.mapped import mapped
 from tallystick.roles.participant import Participant
+from tallystick.roles.vectors import MAPPED, stored_vectors
 from tallystick.store import Kind
 from tallystick.sumtree import Entry
 from test_aggregation import naive_mean, naive_tree
@@ -94,11 +96,18 @@ def test_many_members_are_admitted_in_bounded_transactions(tmp_path: Path, slots
     assert admitted == addresses
 
 
-def test_an_update_that_vanishes_is_named(tmp_path: Path) -> None:
-    """Promise: an update that is removed between its check and its use is an error that names the file."""
+@pytest.mark.parametrize("members", [1, MAPPED + 1])
+def test_an_update_that_vanishes_is_named(tmp_path: Path, members: int) -> None:
+    """Promise: an update that is removed or cut short between its check and its use is an error that names the file."""
     kept = store.open(str(tmp_path))
-    root = kept.put(Kind.DOCUMENT, b"words", 8)
-    vectors = mapped(kept, [root, bytes(32)], 100)
-    for place in (0, 1):
-        with pytest.raises(BlobUnavailable, match="Fetch it"):
-            vectors[place]
+    update = np.arange(5_000, dtype=np.int32)
+    root = kept.put(Kind.UPDATE, update, 8)
+    vector = stored_vectors(kept, [root] * members, 5_000)[0]
+    assert vector[:].tolist() == update.tolist()
+    assert vector[4_990:6_000].tolist() == update[4_990:].tolist()
+    path = kept.path(root)
+    os.truncate(path, 9_000)
+    for _ in ("cut short", "removed"):
+        with pytest.raises(BlobUnavailable, match=root.hex()):
+            stored_vectors(kept, [root] * members, 5_000)[0][:]
+        path.unlink(missing_ok=True)

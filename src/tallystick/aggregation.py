@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,18 @@ Progress = Callable[[int, int], None]
 MAX_TOTAL_WEIGHT = 2**32 - 1
 BLOCK = 1 << 16
 """Words combined at a time: a block of sums and of each update fit the processor's cache."""
+
+
+class Readable(Protocol):
+    """Words (int32[d]) that can be read in part: an array, a memory map, a file."""
+
+    @property
+    def dtype(self) -> np.dtype[np.int32]: ...
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    def __getitem__(self, part: slice, /) -> Words: ...
 
 
 @dataclass(frozen=True)
@@ -79,7 +92,7 @@ def next_model(base: Words, aggregate: NDArray[np.int32] | Sums) -> Words:
 def combine(
     base: Words,
     entries: Sequence[Entry],
-    updates: Sequence[Words],
+    updates: Sequence[Readable],
     leaf_words: int,
     fan_in: int,
     threads: int = 1,
@@ -87,10 +100,9 @@ def combine(
 ) -> Combined:
     """Combine a round in one pass over the updates.
 
-    `entries` and `updates` (int32[d] each, memory maps welcome) go together, in any order: the roster is sorted here. A
+    `entries` and `updates` (int32[d] each; memory maps and files welcome) go together, in any order: the roster is sorted here. A
     block of every update is read once, summed up the tree and hashed; memory is that of a block, the next model, and
-    32 bytes per block of each node. Of `updates` no more than `fan_in` are asked for at a time, so that a sequence may open them
-    as they are needed. `progress` is told (blocks done, blocks).
+    32 bytes per block of each node. `progress` is told (blocks done, blocks).
     Raises as `weighted_mean` and `sort_roster`.
     """
     size, total = _check(updates, [entry.weight for entry in entries])
@@ -98,9 +110,9 @@ def combine(
         raise InvalidLayout(
             f"updates have {size} words where the global model has {base.shape[0]}."
         )
-    places = {entry.member: place for place, entry in enumerate(entries)}
+    vectors = {entry.member: vector for entry, vector in zip(entries, updates, strict=True)}
     roster = sort_roster(entries)
-    order = [places[entry.member] for entry in roster]
+    ordered = [vectors[entry.member] for entry in roster]
     weights = [entry.weight for entry in roster]
 
     width_of = widths(len(roster), fan_in)
@@ -120,8 +132,7 @@ def combine(
         for node in range(width_of[0]):
             first = node * fan_in
             group = slice(first, first + fan_in)
-            vectors = [updates[place] for place in order[group]]
-            _weighted_sum(vectors, weights[group], start, stop, levels[0], product)
+            _weighted_sum(ordered[group], weights[group], start, stop, levels[0], product)
             place = node
             for level, sums in enumerate(levels):
                 hashes[level][place][number] = merkle.root(as_bytes(sums), 8 * leaf_words)
@@ -143,7 +154,7 @@ def combine(
     return Combined(tree, next_words, merkle.root_of(next_hashes))
 
 
-def _check(updates: Sequence[Words], weights: Sequence[int]) -> tuple[int, int]:
+def _check(updates: Sequence[Readable], weights: Sequence[int]) -> tuple[int, int]:
     if not updates or len(updates) != len(weights):
         raise InvalidParameter(
             f"{len(updates)} updates with {len(weights)} weights: need one each."
@@ -157,7 +168,7 @@ def _check(updates: Sequence[Words], weights: Sequence[int]) -> tuple[int, int]:
             f"weights sum to {total}, over {MAX_TOTAL_WEIGHT}: sums could overflow. Count in larger units."
         )
     for update in updates:
-        if update.dtype != np.int32 or update.shape != updates[0].shape or update.ndim != 1:
+        if update.dtype != np.int32 or update.shape != updates[0].shape or len(update.shape) != 1:
             raise InvalidLayout(
                 f"an update is {update.dtype}{list(update.shape)}, not int32{list(updates[0].shape)}."
             )
@@ -173,7 +184,7 @@ class _Scratch(threading.local):
 
 
 def _weighted_sum(
-    updates: Sequence[Words],
+    updates: Sequence[Readable],
     weights: Sequence[int],
     start: int,
     stop: int,

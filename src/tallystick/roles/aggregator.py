@@ -15,7 +15,7 @@ from typing import cast
 import numpy as np
 
 from .. import merkle
-from ..aggregation import Combined, combine, sort_roster
+from ..aggregation import Combined, Readable, combine, sort_roster
 from ..encoding import Layout, Words, as_bytes
 from ..errors import (
     AlreadyExcluded,
@@ -47,9 +47,9 @@ from ..store import Kind, Store
 from ..sumtree import Entry
 from . import finality
 from .batch import Batch, Position, make_batch, roster, write_batch
-from .mapped import mapped
 from .outcome import Closed, Exclusion, Rejected
 from .receipt import Place, Receipt, Reply, reply_author, signed_by_member
+from .vectors import stored_vectors
 
 log = logging.getLogger("tallystick")
 
@@ -271,7 +271,7 @@ class Aggregator:
             raise InvalidProposal()
         p = self.parameters
         # They were hashed on arrival, so they are not hashed again.
-        updates = mapped(self.store, [entry.root for entry in entries], p.dimension)
+        updates = stored_vectors(self.store, [entry.root for entry in entries], p.dimension)
         result = self.combine(entries, updates)
         self.store.put(Kind.MODEL, result.next_words, p.leaf_words)
         adopted = bool(self._batch.roster)
@@ -295,7 +295,7 @@ class Aggregator:
             self._batch.root if adopted else b"",
         )
 
-    def combine(self, entries: Sequence[Entry], updates: Sequence[Words]) -> Combined:
+    def combine(self, entries: Sequence[Entry], updates: Sequence[Readable]) -> Combined:
         """What the round comes to: whoever has its updates (int32[d] each) finds the same."""
         p = self.parameters
         return combine(self.words, entries, updates, p.leaf_words, p.fan_in, self.threads)

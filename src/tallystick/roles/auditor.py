@@ -9,7 +9,7 @@ from typing import cast
 import numpy as np
 
 from .. import merkle, protocol
-from ..aggregation import Combined, combine, sort_roster
+from ..aggregation import Combined, Readable, combine, sort_roster
 from ..blob import HEADER_BYTES, DamagedLeaf, Kind
 from ..commitment import commitment_digest, task_digest
 from ..encoding import Layout, Words
@@ -26,7 +26,7 @@ from ..protocol import DIGEST_BYTES, Parameters, Phase, Reason
 from ..store import Store
 from ..sumtree import Entry
 from .batch import Batch, find_flaw, read_batch, rosters, standing
-from .mapped import Mapped, mapped
+from .vectors import stored_vectors
 
 Progress = Callable[[str, int, int], None]
 
@@ -298,11 +298,12 @@ class _Replay:
         self._words(proposed.next_root, Kind.MODEL, Place(number), result.next_words)
         return roster, result.next_words
 
-    def _updates(self, number: int, roster: tuple[Entry, ...]) -> Mapped:
+    def _updates(self, number: int, roster: tuple[Entry, ...]) -> list[Readable]:
         """A roster's updates, each re-hashed."""
         for entry in roster:
             self._words(entry.root, Kind.UPDATE, Place(number, entry.member))
-        return mapped(self.store, [entry.root for entry in roster], self.parameters.dimension)
+        roots = [entry.root for entry in roster]
+        return stored_vectors(self.store, roots, self.parameters.dimension)
 
     def _wrong_model(self, number: int, proposed: protocol.Proposed, result: Combined) -> Finding:
         said = f"recomputing gives model {result.next_root.hex()}, proposed was {proposed.next_root.hex()}"

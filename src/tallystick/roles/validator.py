@@ -32,7 +32,7 @@ from ..store import Kind, Store
 from ..sumtree import Entry
 from .batch import Batch, rosters, standing
 from .evidence import Case, Hidden, Lie, Misplaced, Truth, find_false_batch, find_lie, read_vector
-from .mapped import mapped
+from .vectors import stored_vectors
 
 log = logging.getLogger("tallystick")
 
@@ -203,8 +203,8 @@ class Validator:
         base = self._vector(root, "the model", self._keep if kept else self.store)
         for entry in entries:
             self._vector(entry.root, f"the update of 0x{entry.member.hex()}")
-        updates = mapped(self.store, [entry.root for entry in entries], p.dimension)
         try:
+            updates = stored_vectors(self.store, [entry.root for entry in entries], p.dimension)
             combined = combine(base, entries, updates, p.leaf_words, p.fan_in, self.threads)
         except BlobUnavailable as gone:
             raise Hidden(f"an update: {gone}") from gone
