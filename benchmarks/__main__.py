@@ -15,7 +15,7 @@ from typing import Any
 
 from .record import RESULTS, command, read
 
-NAMES = ("gas", "challenge", "commit", "aggregation", "round_time", "headline")
+NAMES = ("gas", "challenge", "commit", "aggregation", "round_time", "scale", "headline")
 ROOT = Path(__file__).parent.parent
 
 

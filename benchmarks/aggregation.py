@@ -19,13 +19,11 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -33,6 +31,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import table
+from benchmarks.memory import Memory
 from benchmarks.record import Figure, save
 from tallystick import store
 from tallystick.aggregation import Entry, combine
@@ -43,45 +42,6 @@ from tallystick.store import Kind
 MEMBERS, SIZE, TENSORS, SCALE = 100, 10_000_000, 10, 24
 MEMORY_TARGET = 0.5e9
 Case = dict[str, Any]
-
-
-class Memory:
-    """Peaks of this process since construction, in bytes."""
-
-    def __init__(self) -> None:
-        self._start = self._anonymous(), self._resident()
-        self._peak = self._start[0]
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
-        self._thread.start()
-
-    def peaks(self) -> dict[str, int]:
-        """Stop watching; anonymous and resident bytes above the start."""
-        self._stop.set()
-        self._thread.join()
-        return {
-            "anonymous": max(self._peak, self._anonymous()) - self._start[0],
-            "resident": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - self._start[1],
-        }
-
-    def _watch(self) -> None:
-        while not self._stop.wait(0.01):
-            self._peak = max(self._peak, self._anonymous())
-
-    @staticmethod
-    def _anonymous() -> int:
-        return Memory._status("RssAnon")
-
-    @staticmethod
-    def _resident() -> int:
-        return Memory._status("VmRSS")
-
-    @staticmethod
-    def _status(field: str) -> int:
-        for line in Path("/proc/self/status").read_text().splitlines():
-            if line.startswith(field + ":"):
-                return int(line.split()[1]) * 1024
-        raise OSError(f"no {field} in /proc/self/status: run this on Linux.")
 
 
 def prepare(folder: Path, members: int, size: int) -> list[tuple[str, int]]:

@@ -27,22 +27,29 @@ class Figure:
 
 
 def save(
-    name: str, title: str, about: str, table: str, rows: Any, figures: Sequence[Figure], quick: bool
+    name: str,
+    title: str,
+    about: str,
+    table: str,
+    rows: Any,
+    figures: Sequence[Figure],
+    quick: bool,
+    options: str = "",
 ) -> bool:
     """Write results/NAME.md and NAME.json, print the page, and return whether every target was met.
 
-    `about` says in a sentence what was measured, `table` is Markdown, `rows` is the same as JSON.
+    `about` says in a sentence what was measured, `table` is Markdown, `rows` is the same as JSON. `options` were given besides.
     """
     date, where, versions = conditions().values()
     warning = "**Quick: fewer repetitions than the full benchmark.**\n\n" if quick else ""
     page = (
         f"# {title}\n\n{warning}{about}\n\n{table.strip()}\n\n"
-        f"{where}. {date}. {versions}. Written by `{command(name, quick)}`.\n"
+        f"{where}. {date}. {versions}. Written by `{command(name, quick, options)}`.\n"
     )
     kept = {
         "benchmark": name,
         "title": title,
-        "command": command(name, quick),
+        "command": command(name, quick, options),
         "quick": quick,
         "date": date,
         "machine": where,
@@ -66,9 +73,9 @@ def read(name: str) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def command(name: str, quick: bool = False) -> str:
+def command(name: str, quick: bool = False, options: str = "") -> str:
     """What to type to run a benchmark again."""
-    return f"python -m benchmarks.{name}" + (" --quick" if quick else "")
+    return f"python -m benchmarks.{name}{' --quick' if quick else ''}{options and ' ' + options}"
 
 
 def conditions() -> dict[str, str]:

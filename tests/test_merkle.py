@@ -59,6 +59,7 @@ def test_roots_and_paths_are_the_recursive_ones(count: int) -> None:
     for index in range(count):
         path = merkle.path(hashes, index)
         assert list(path) == naive_path(leaves, index)
+        assert merkle.paths(hashes)[index] == path
         for place in range(count + 1):
             shown = merkle.is_included(root, hashes[index], place, count, path)
             assert shown == (place == index)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,18 @@ Progress = Callable[[int, int], None]
 MAX_TOTAL_WEIGHT = 2**32 - 1
 BLOCK = 1 << 16
 """Words combined at a time: a block of sums and of each update fit the processor's cache."""
+
+
+class Readable(Protocol):
+    """Words (int32[d]) that can be read in part: an array, a memory map, a file."""
+
+    @property
+    def dtype(self) -> np.dtype[np.int32]: ...
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    def __getitem__(self, part: slice, /) -> Words: ...
 
 
 @dataclass(frozen=True)
@@ -79,7 +92,7 @@ def next_model(base: Words, aggregate: NDArray[np.int32] | Sums) -> Words:
 def combine(
     base: Words,
     entries: Sequence[Entry],
-    updates: Sequence[Words],
+    updates: Sequence[Readable],
     leaf_words: int,
     fan_in: int,
     threads: int = 1,
@@ -87,9 +100,9 @@ def combine(
 ) -> Combined:
     """Combine a round in one pass over the updates.
 
-    `entries` and `updates` (int32[d] each, memory maps welcome) go together, in any order: the roster is sorted here. A
+    `entries` and `updates` (int32[d] each; memory maps and files welcome) go together, in any order: the roster is sorted here. A
     block of every update is read once, summed up the tree and hashed; memory is that of a block, the next model, and
-    32 bytes per leaf of each node. `progress` is told (blocks done, blocks).
+    32 bytes per block of each node. `progress` is told (blocks done, blocks).
     Raises as `weighted_mean` and `sort_roster`.
     """
     size, total = _check(updates, [entry.weight for entry in entries])
@@ -103,12 +116,12 @@ def combine(
     weights = [entry.weight for entry in roster]
 
     width_of = widths(len(roster), fan_in)
-    step = max(1, BLOCK // leaf_words) * leaf_words
+    # A power of two of leaves, so that a block is a subtree and its root all that is kept of it: every leaf of every node would be
+    # gigabytes for thousands of members.
+    step = (1 << max(1, BLOCK // leaf_words).bit_length() - 1) * leaf_words
     starts = range(0, size, step)
-    hashes: list[list[list[list[bytes]]]] = [
-        [[[] for _ in starts] for _ in range(width)] for width in width_of
-    ]
-    next_hashes: list[list[bytes]] = [[] for _ in starts]
+    hashes = [[[b""] * len(starts) for _ in range(width)] for width in width_of]
+    next_hashes = [b""] * len(starts)
     next_words = np.empty(size, np.int32)
     scratch = _Scratch(len(width_of), min(step, size))
 
@@ -122,8 +135,7 @@ def combine(
             _weighted_sum(ordered[group], weights[group], start, stop, levels[0], product)
             place = node
             for level, sums in enumerate(levels):
-                leaves = merkle.leaf_hashes(as_bytes(sums), 8 * leaf_words)
-                hashes[level][place][number] = leaves
+                hashes[level][place][number] = merkle.root(as_bytes(sums), 8 * leaf_words)
                 if level + 1 == len(width_of):
                     break
                 if place % fan_in:
@@ -134,15 +146,15 @@ def combine(
                     break
                 place //= fan_in
         block = next_model(base[start:stop], _divide(levels[-1], total))
-        next_hashes[number] = merkle.leaf_hashes(as_bytes(block), 4 * leaf_words)
+        next_hashes[number] = merkle.root(as_bytes(block), 4 * leaf_words)
         next_words[start:stop] = block
 
     _for_each(one, range(len(starts)), threads, progress)
-    tree = _tree(roster, fan_in, [[_root(node) for node in level] for level in hashes])
-    return Combined(tree, next_words, _root(next_hashes))
+    tree = _tree(roster, fan_in, [[merkle.root_of(node) for node in level] for level in hashes])
+    return Combined(tree, next_words, merkle.root_of(next_hashes))
 
 
-def _check(updates: Sequence[Words], weights: Sequence[int]) -> tuple[int, int]:
+def _check(updates: Sequence[Readable], weights: Sequence[int]) -> tuple[int, int]:
     if not updates or len(updates) != len(weights):
         raise InvalidParameter(
             f"{len(updates)} updates with {len(weights)} weights: need one each."
@@ -156,7 +168,7 @@ def _check(updates: Sequence[Words], weights: Sequence[int]) -> tuple[int, int]:
             f"weights sum to {total}, over {MAX_TOTAL_WEIGHT}: sums could overflow. Count in larger units."
         )
     for update in updates:
-        if update.dtype != np.int32 or update.shape != updates[0].shape or update.ndim != 1:
+        if update.dtype != np.int32 or update.shape != updates[0].shape or len(update.shape) != 1:
             raise InvalidLayout(
                 f"an update is {update.dtype}{list(update.shape)}, not int32{list(updates[0].shape)}."
             )
@@ -172,7 +184,7 @@ class _Scratch(threading.local):
 
 
 def _weighted_sum(
-    updates: Sequence[Words],
+    updates: Sequence[Readable],
     weights: Sequence[int],
     start: int,
     stop: int,
@@ -190,10 +202,6 @@ def _weighted_sum(
 
 def _divide(sums: Sums, total: int) -> Sums:
     return (sums + total // 2) // total
-
-
-def _root(blocks: Iterable[Sequence[bytes]]) -> bytes:
-    return merkle.root_of([leaf for block in blocks for leaf in block])
 
 
 def _tree(roster: Sequence[Entry], fan_in: int, vector_roots: Sequence[Sequence[bytes]]) -> SumTree:

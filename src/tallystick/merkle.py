@@ -72,6 +72,22 @@ def path(hashes: Sequence[bytes], index: int) -> tuple[bytes, ...]:
     return tuple(siblings)
 
 
+def paths(hashes: Sequence[bytes]) -> list[tuple[bytes, ...]]:
+    """Audit paths of all leaves, in order, each as `path` gives it; the tree is hashed once for all of them."""
+    levels = [list(hashes)]
+    while len(levels[-1]) > 1:
+        level = levels[-1]
+        levels.append([root_of(level[i : i + 2]) for i in range(0, len(level), 2)])
+    return [
+        tuple(
+            level[(index >> height) ^ 1]
+            for height, level in enumerate(levels)
+            if (index >> height) ^ 1 < len(level)
+        )
+        for index in range(len(levels[0]))
+    ]
+
+
 def is_included(root: bytes, leaf: bytes, index: int, count: int, path: Sequence[bytes]) -> bool:
     """Whether `path` shows leaf hash `leaf` at `index` of `count` under `root` (RFC 9162, section 2.1.3.2)."""
     if not 0 <= index < count:

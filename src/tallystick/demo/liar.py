@@ -11,8 +11,8 @@ from dataclasses import replace
 from typing import Any
 
 from .. import merkle
-from ..aggregation import Combined
-from ..encoding import Words, as_bytes
+from ..aggregation import Combined, Readable
+from ..encoding import as_bytes
 from ..ledger import Signer
 from ..roles.aggregator import Aggregator
 from ..roles.outcome import Closed
@@ -27,7 +27,7 @@ class Liar(Aggregator):
         self._lies_at = height
         self._successor = successor
 
-    def combine(self, entries: Sequence[Entry], updates: Sequence[Words]) -> Combined:
+    def combine(self, entries: Sequence[Entry], updates: Sequence[Readable]) -> Combined:
         right = super().combine(entries, updates)
         if self.height != self._lies_at:
             return right

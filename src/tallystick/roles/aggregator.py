@@ -15,8 +15,7 @@ from typing import cast
 import numpy as np
 
 from .. import merkle
-from ..aggregation import Combined, combine, sort_roster
-from ..blob import HEADER_BYTES
+from ..aggregation import Combined, Readable, combine, sort_roster
 from ..encoding import Layout, Words, as_bytes
 from ..errors import (
     AlreadyExcluded,
@@ -55,6 +54,7 @@ from .outcome import Closed, Exclusion, Rejected
 from .receipt import Place, Receipt, Reply, reply_author, signed_by_member
 from .settlement import settle_leaves
 from .validator import Validator
+from .vectors import stored_vectors
 
 log = logging.getLogger("tallystick")
 
@@ -295,7 +295,8 @@ class Aggregator:
         if len(entries) < self.parameters.quorum:
             raise InvalidProposal()
         p = self.parameters
-        updates = [self._mapped(entry.root) for entry in entries]
+        # They were hashed on arrival, so they are not hashed again.
+        updates = stored_vectors(self.store, [entry.root for entry in entries], p.dimension)
         result = self.combine(entries, updates)
         self.store.put(Kind.MODEL, result.next_words, p.leaf_words)
         adopted = bool(self._batch.roster)
@@ -332,7 +333,7 @@ class Aggregator:
         events = self.ledger.events(self.task, None)
         return [event.member for _, event in events if isinstance(event, Admitted)]
 
-    def combine(self, entries: Sequence[Entry], updates: Sequence[Words]) -> Combined:
+    def combine(self, entries: Sequence[Entry], updates: Sequence[Readable]) -> Combined:
         """What the round comes to: whoever has its updates (int32[d] each) finds the same."""
         p = self.parameters
         return combine(self.words, entries, updates, p.leaf_words, p.fan_in, self.threads)
@@ -527,8 +528,3 @@ class Aggregator:
         p = self.parameters
         words = self.store.get(root, Kind.MODEL, p.leaf_words, p.dimension)
         return cast(Words, words)
-
-    def _mapped(self, root: bytes) -> Words:
-        """An accepted update as a memory map. It was hashed on arrival, so it is not hashed again."""
-        count = self.parameters.dimension
-        return np.memmap(self.store.path(root), "<i4", "r", HEADER_BYTES, (count,))

@@ -9,7 +9,7 @@ from typing import cast
 import numpy as np
 
 from .. import merkle, protocol
-from ..aggregation import Combined, combine, sort_roster
+from ..aggregation import Combined, Readable, combine, sort_roster
 from ..blob import HEADER_BYTES, DamagedLeaf, Kind
 from ..commitment import commitment_digest, task_digest
 from ..encoding import Layout, Words
@@ -26,6 +26,7 @@ from ..protocol import DIGEST_BYTES, Parameters, Phase, Reason
 from ..store import Store
 from ..sumtree import Entry
 from .batch import Batch, find_flaw, read_batch, rosters, standing
+from .vectors import stored_vectors
 
 Progress = Callable[[str, int, int], None]
 
@@ -274,7 +275,7 @@ class _Replay:
     ) -> tuple[tuple[Entry, ...], Words]:
         p = self.parameters
         for other in others:
-            updates = [self._words(e.root, Kind.UPDATE, Place(number, e.member)) for e in other]
+            updates = self._updates(number, other)
             if combine(base, other, updates, p.leaf_words, p.fan_in).tree.root == proposed.sum_root:
                 roster = other
         if len(roster) != proposed.count:
@@ -287,7 +288,7 @@ class _Replay:
             state.phase not in (Phase.PROPOSED, Phase.FINAL)
         ):
             raise Finding(Place(number), "the ledger's state is not what its events tell.")
-        updates = [self._words(e.root, Kind.UPDATE, Place(number, e.member)) for e in roster]
+        updates = self._updates(number, roster)
         result = combine(base, roster, updates, p.leaf_words, p.fan_in)
         if result.next_root != proposed.next_root:
             raise self._wrong_model(number, proposed, result)
@@ -299,6 +300,13 @@ class _Replay:
             )
         self._words(proposed.next_root, Kind.MODEL, Place(number), result.next_words)
         return roster, result.next_words
+
+    def _updates(self, number: int, roster: tuple[Entry, ...]) -> list[Readable]:
+        """A roster's updates, each re-hashed."""
+        for entry in roster:
+            self._words(entry.root, Kind.UPDATE, Place(number, entry.member))
+        roots = [entry.root for entry in roster]
+        return stored_vectors(self.store, roots, self.parameters.dimension)
 
     def _wrong_model(self, number: int, proposed: protocol.Proposed, result: Combined) -> Finding:
         said = f"recomputing gives model {result.next_root.hex()}, proposed was {proposed.next_root.hex()}"

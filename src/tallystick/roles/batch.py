@@ -63,9 +63,10 @@ class Batch:
     @cached_property
     def positions(self) -> dict[bytes, Position]:
         """Each member's position."""
+        rows = zip(self.roster, self.signatures, merkle.paths(self._leaves), strict=True)
         return {
-            entry.member: Position(entry, self.signatures[index], index, self.path(index))
-            for index, entry in enumerate(self.roster)
+            entry.member: Position(entry, signature, index, path)
+            for index, (entry, signature, path) in enumerate(rows)
         }
 
     @cached_property

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import merkle
-from ..aggregation import BLOCK, Combined, Sums
+from ..aggregation import BLOCK, Combined, Readable, Sums
 from ..blob import DOCUMENT_LEAF
 from ..commitment import SIGNED_ENTRY_BYTES
 from ..encoding import Words, as_bytes
@@ -82,13 +82,13 @@ class Misplaced:
 class Truth:
     """What a proposal should have been: the model it starts from (int32[d]), the updates (int32[d] each) of `entries`, the result.
 
-    Vectors may be memory maps: partial sums are computed again block by block, never all at once.
+    Vectors may lie in files: partial sums are computed again block by block, never all at once.
     """
 
     parameters: Parameters
     entries: tuple[Entry, ...]
     base: Words
-    updates: Sequence[Words]
+    updates: Sequence[Readable]
     combined: Combined
 
     def sums(self, level: int, index: int) -> Iterator[tuple[int, Sums]]:
@@ -250,7 +250,7 @@ def _vectors(case: Case, truth: Truth) -> Iterator[list[bytes | memoryview]]:
             blocks = b"".join(bytes(as_bytes(block)) for _, block in truth.sums(level, index))
             yield cut(blocks, words * SUM_BYTES)
     for update in truth.updates:
-        yield cut(as_bytes(update), words * UPDATE_BYTES)
+        yield cut(as_bytes(update[:]), words * UPDATE_BYTES)
 
 
 def _is_right(case: Case, truth: Truth) -> bool:
@@ -548,7 +548,7 @@ def _wrong_sum(case: Case, tree: Tree, truth: Truth, level: int, index: int) -> 
         return Lie(RefuteVector(case.task, case.number, accused), said)
     first = index * tree.fan_in
     parts = tuple(
-        _open(truth.updates[child], found.word, leaf_words)
+        _open(truth.updates[child][:], found.word, leaf_words)
         if level == 1
         else truth.open_sums(level - 1, child, found.word)
         for child in range(first, first + len(path[-1].children))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from .. import merkle
+from ..aggregation import Readable
 from ..encoding import Words, as_bytes
 from ..errors import AlreadySettled
 from ..fraud import UPDATE_BYTES, Opening
@@ -21,7 +22,7 @@ def settle_leaves(
     people: Sequence[bytes],
     entries: Sequence[Entry],
     base: Words,
-    updates: Sequence[Words],
+    updates: Sequence[Readable],
     following: Words,
 ) -> list[Receipt]:
     """Show a proposal's roster and every leaf of its model (int32[d] vectors), each in one transaction; what is shown is left out.
@@ -33,11 +34,11 @@ def settle_leaves(
     everybody = tuple(sorted(people))
     calls: list[SettleRoster | SettleLeaf] = [SettleRoster(task, number, everybody, tuple(entries))]
     leaves = -(-len(base) // words)
-    hashes = [_hashes(vector, words) for vector in (*updates, base, following)]
+    vectors = [*(update[:] for update in updates), base, following]
+    hashes = [_hashes(vector, words) for vector in vectors]
     for leaf in range(leaves):
         *parts, old, new = (
-            _open(vector, words, leaf, each)
-            for vector, each in zip((*updates, base, following), hashes, strict=True)
+            _open(vector, words, leaf, each) for vector, each in zip(vectors, hashes, strict=True)
         )
         calls.append(SettleLeaf(task, number, leaf, tuple(entries), tuple(parts), old, new))
     for call in calls:

@@ -24,6 +24,10 @@ MAX_PROVEN_LEAVES = 64
 """Leaves of a model that it is sensible to have the ledger aggregate itself."""
 REVEAL_FEE = 10**15
 """0.001 ether to whoever reveals what was demanded."""
+ADMISSION_GAS = 12_000_000
+"""Gas that one transaction of admissions stays below: chains bound a block, and some (EIP-7825: 16.8 million) a transaction."""
+MEMBER_GAS, SLOT_GAS = 10_000, 22_500
+"""What the admission of a member costs at most, and each of its slots."""
 
 
 def create_task(
@@ -57,7 +61,7 @@ def create_task(
 ) -> bytes:
     """Put the initial model and its layout in the store, create the task on the ledger and admit the members.
 
-    Returns the task id. Members are addresses of 20 bytes; windows are seconds. Raises what `encoding.quantise` and
+    Returns the task id. Members are addresses of 20 bytes, admitted in transactions of bounded gas; windows are seconds. Raises what `encoding.quantise` and
     the ledger raise. A task that exists already, with all its members, is left as it is, so a crashed setup can be run
     again with the same `salt`.
     """
@@ -109,8 +113,9 @@ def create_task(
     if not _exists(ledger, task):
         ledger.send(signer, protocol.CreateTask(parameters))
     missing = tuple(member for member in members if member not in admitted)
-    if missing:
-        ledger.send(signer, protocol.Admit(task, missing))
+    at_once = max(1, ADMISSION_GAS // (MEMBER_GAS + SLOT_GAS * slots))
+    for start in range(0, len(missing), at_once):
+        ledger.send(signer, protocol.Admit(task, missing[start : start + at_once]))
     return task
 
 

@@ -16,6 +16,7 @@ from ..aggregation import combine
 from ..encoding import Layout, Words
 from ..errors import (
     AlreadyDemanded,
+    BlobUnavailable,
     InvalidProof,
     NotDemanded,
     NotProposed,
@@ -58,6 +59,7 @@ from .evidence import (
     read_vector,
 )
 from .inquiry import Hidden, Inquiry, Key
+from .vectors import stored_vectors
 
 log = logging.getLogger("tallystick")
 
@@ -260,10 +262,13 @@ class Validator:
         root = self.ledger.round(self.task, current.parent).next_root
         kept = self._keep is not None and self._keep.has(root)
         base = self._vector(root, "the model", self._keep if kept else self.store)
-        updates = [
-            self._vector(entry.root, f"the update of 0x{entry.member.hex()}") for entry in entries
-        ]
-        combined = combine(base, entries, updates, p.leaf_words, p.fan_in, self.threads)
+        for entry in entries:
+            self._vector(entry.root, f"the update of 0x{entry.member.hex()}")
+        try:
+            updates = stored_vectors(self.store, [entry.root for entry in entries], p.dimension)
+            combined = combine(base, entries, updates, p.leaf_words, p.fan_in, self.threads)
+        except BlobUnavailable as gone:
+            raise Hidden(f"an update: {gone}") from gone
         if self._keep is not None and combined.next_root == current.next_root:
             self._keep.put(Kind.MODEL, combined.next_words, p.leaf_words)
         return Truth(p, entries, base, updates, combined)
