@@ -59,7 +59,7 @@ MEMBERS = sorted(address_of(signer) for signer in SIGNERS[3:])
 WINDOW, CHALLENGE = 40_000, 20_000
 """Longer than a scenario has blocks, so that only jumps decide what is open."""
 ROOTS = [bytes([k]) * 32 for k in range(3)]
-TIMES = {"commit_deadline", "final_at"}
+TIMES = {"commit_deadline", "deadline", "final_at"}
 PASSED = {errors.CommitsClosed, errors.CommitsOpen, errors.WindowOpen}
 """Refusals whose argument is a time."""
 BASE = np.arange(8, dtype=np.int32)

@@ -444,7 +444,7 @@ contract LedgerTest is Fixture {
         vm.expectRevert(abi.encodeWithSelector(NotCommitted.selector, members[1]));
         _exclude(AGGREGATOR, members[1], 7, ROOT, 1);
         vm.expectEmit(true, true, true, true);
-        emit Excluded(id, 1, members[0], 2);
+        emit Excluded(id, 1, members[0], 2, 0);
         _exclude(AGGREGATOR, members[0], 7, ROOT, 2);
         vm.expectRevert(abi.encodeWithSelector(AlreadyExcluded.selector, members[0]));
         _exclude(AGGREGATOR, members[0], 7, ROOT, 2);

@@ -175,8 +175,8 @@ interface ILedgerEvents {
     event Committed(bytes32 indexed task, address indexed member, uint32 round, uint32 weight, bytes32 root);
     /// @notice An aggregator posted the commitments of `count` members under one root.
     event Batched(bytes32 indexed task, uint32 round, bytes32 root, uint32 count);
-    /// @notice A committed member is left out of a round.
-    event Excluded(bytes32 indexed task, uint32 round, address indexed member, uint8 reason);
+    /// @notice A committed member is left out of a round; as withheld, with the time until which it can publish its update.
+    event Excluded(bytes32 indexed task, uint32 round, address indexed member, uint8 reason, uint40 deadline);
     /// @notice An aggregator claims a round's sums and the next model, and answers for it with its bond.
     event Proposed(
         bytes32 indexed task,
@@ -384,7 +384,8 @@ interface ILedger is ILedgerEvents {
     function demand(bytes32 id, uint32 number, Sought calldata sought) external;
 
     /// @notice Answer a demand, for its fee.
-    /// @param pieces Zero for a leaf or document, whose bytes `data` are; else how many digests of a Merkle tree they are.
+    /// @param pieces Zero for a leaf, whose bytes `data` are; 2^32 - 1 for a node or an entry of the sum tree, 2^32 - 2 for its top; else how many digests of a
+    /// Merkle tree they are.
     function reveal(bytes32 id, uint32 number, bytes32 digest, uint32 pieces, bytes calldata data) external;
 
     /// @notice End a demand that nobody answered in time: the proposal is struck out, and its demander paid.
