@@ -237,7 +237,8 @@ contract Referee {
 
     /// @notice See `ILedger.reveal`.
     function reveal(bytes32, uint32, bytes32 digest, uint32 pieces, bytes calldata data) external pure returns (bool) {
-        if (pieces == 0) return Merkle.leafHash(data) == digest;
+        if (pieces >= Fraud.NODE && !Fraud.isDocument(data, pieces == Fraud.NODE)) return false;
+        if (pieces == 0 || pieces >= Fraud.NODE) return Merkle.leafHash(data) == digest;
         return data.length == 32 * uint256(pieces) && Merkle.rootOf(data) == digest;
     }
 

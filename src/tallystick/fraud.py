@@ -20,6 +20,10 @@ UPDATE_BYTES, SUM_BYTES = 4, 8
 MAX_HEIGHT = 40
 STEP = 7
 """Levels of a Merkle tree that one revealed piece spans: 128 digests, 4 KiB."""
+DOCUMENT = 2**32 - 1
+"""In the place of a number of digests: the answer is a node or an entry of the sum tree, well formed."""
+NODE = 2**32 - 2
+"""The same for its top, which nothing but a node can be."""
 
 
 class Vector(IntEnum):
@@ -242,7 +246,9 @@ def check_signed(claim: Claim, signed: Signed) -> None:
 
 
 def check_sought(claim: Claim, sought: Sought) -> int:
-    """How many digests answer for what is sought: 0 where it is a leaf or a document. Raises `InvalidProof` where it is not there.
+    """How many digests answer for what is sought: 0 where it is a leaf, `DOCUMENT` where it is a node or an entry of the sum tree, `NODE` its top.
+
+    Raises `InvalidProof` where it is not there.
 
     One answer spans up to `STEP` levels. Whoever demands a node with one child must demand that instead: its digest is the same.
     """
@@ -256,7 +262,7 @@ def check_sought(claim: Claim, sought: Sought) -> int:
             found = child(parent, sought.index % claim.fan_in)
         if found != sought.digest:
             raise InvalidProof("node")
-        return 0
+        return DOCUMENT if sought.path else NODE
     root, words, leaf_words, _ = _vector(claim, sought)
     if sought.height > MAX_HEIGHT:
         raise InvalidProof("data")
@@ -264,14 +270,20 @@ def check_sought(claim: Claim, sought: Sought) -> int:
     width = (leaves + (1 << sought.height) - 1) >> sought.height
     if not merkle.is_included(root, sought.digest, sought.position, width, sought.siblings):
         raise InvalidProof("leaf")
-    if sought.height == 0:
-        return 0
-    step = min(sought.height, STEP)
-    below = sought.height - step
-    pieces = min(1 << step, ((leaves + (1 << below) - 1) >> below) - (sought.position << step))
-    if pieces == 1:
+    count = pieces(leaves, sought.height, sought.position)
+    if count == 1:
         raise InvalidProof("height")
-    return pieces
+    return count
+
+
+def pieces(leaves: int, height: int, position: int) -> int:
+    """How many digests, up to `STEP` levels further down, a Merkle node over that many leaves in all is made of; 0 for a leaf."""
+    if height == 0:
+        return 0
+    step = min(height, STEP)
+    below = height - step
+    width = (leaves + (1 << below) - 1) >> below
+    return min(1 << step, width - (position << step))
 
 
 def is_right_leaf(

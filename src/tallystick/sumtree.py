@@ -70,6 +70,13 @@ def parse(data: bytes) -> Entry | SumNode:
     raise InvalidProof("node")
 
 
+def is_document(data: bytes, node_only: bool) -> bool:
+    """Whether bytes are those of a node or, unless `node_only`, of an entry."""
+    if data[:1] == b"\x02":
+        return len(data) == 57 and not node_only
+    return data[:1] == b"\x03" and len(data) >= 45 and (len(data) - 45) % 32 == 0
+
+
 @dataclass(frozen=True)
 class SumTree:
     """Levels from the one above the roster to the top, which is one node."""

@@ -384,7 +384,8 @@ interface ILedger is ILedgerEvents {
     function demand(bytes32 id, uint32 number, Sought calldata sought) external;
 
     /// @notice Answer a demand, for its fee.
-    /// @param pieces Zero for a leaf or document, whose bytes `data` are; else how many digests of a Merkle tree they are.
+    /// @param pieces Zero for a leaf, whose bytes `data` are; 2^32 - 1 for a node or an entry of the sum tree, 2^32 - 2 for its top; else how many digests of a
+    /// Merkle tree they are.
     function reveal(bytes32 id, uint32 number, bytes32 digest, uint32 pieces, bytes calldata data) external;
 
     /// @notice End a demand that nobody answered in time: the proposal is struck out, and its demander paid.

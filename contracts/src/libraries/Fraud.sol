@@ -17,6 +17,10 @@ library Fraud {
     uint256 internal constant MAX_HEIGHT = 40;
     /// @dev Levels of a Merkle tree that one revealed piece spans: 128 digests, 4 KiB.
     uint256 internal constant STEP = 7;
+    /// @dev In the place of a number of digests: the answer is a node or an entry of the sum tree, well formed.
+    uint256 internal constant DOCUMENT = type(uint32).max;
+    /// @dev The same for its top, which nothing but a node can be.
+    uint256 internal constant NODE = type(uint32).max - 1;
 
     /* PREDICATES */
 
@@ -165,7 +169,8 @@ library Fraud {
         ) revert InvalidProof("batch");
     }
 
-    /// @notice How many digests answer for what is sought: none where it is a leaf or a document. Reverts where it is not there.
+    /// @notice How many digests answer for what is sought: none where it is a leaf, `DOCUMENT` where it is a node or an entry of the
+    /// sum tree, `NODE` its top. Reverts where it is not there.
     function checkSought(Claim memory c, Sought calldata s) internal pure returns (uint256 pieces) {
         if (s.vector == uint8(Vector.Tree)) {
             bytes32 found = c.sumRoot;
@@ -174,7 +179,7 @@ library Fraud {
                 found = _child(s.path[s.path.length - 1], s.index % c.fanIn);
             }
             if (found != s.digest) revert InvalidProof("node");
-            return 0;
+            return s.path.length == 0 ? NODE : DOCUMENT;
         }
         (bytes32 root, uint256 words, uint256 leafWords,) = _vector(c, s.vector, s.path, s.index, s.entries);
         uint256 height = s.height;
@@ -188,6 +193,12 @@ library Fraud {
         pieces = _width(leaves, height - step) - (uint256(s.position) << step);
         if (pieces > 1 << step) pieces = 1 << step;
         if (pieces == 1) revert InvalidProof("height");
+    }
+
+    /// @notice Whether bytes are those of a node of the sum tree or, unless `nodeOnly`, of an entry.
+    function isDocument(bytes calldata data, bool nodeOnly) internal pure returns (bool) {
+        if (data.length == 57) return data[0] == 0x02 && !nodeOnly;
+        return data.length >= 45 && data[0] == 0x03 && (data.length - 45) % 32 == 0;
     }
 
     /// @notice Whether a leaf of the next model is the base's plus the rounded mean of the entries' updates, word by word.

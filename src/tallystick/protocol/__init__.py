@@ -82,6 +82,7 @@ from .events import (
     Witnessed,
 )  # fmt: skip
 from .rounds import (
+    compute_settled,
     is_bonded,
     is_void,
     process_admit,
@@ -274,6 +275,7 @@ __all__ = [
     "Witness",
     "Witnessed",
     "compute_invalid_parameter",
+    "compute_settled",
     "compute_weight",
     "get_attested",
     "get_balance",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from .. import errors, fraud, merkle
+from ..sumtree import is_document
 from .calls import Demand, Expire, Reveal
 from .challenges import get_claim, is_open_to_challenge, strike
 from .events import Demanded, Event, Expired, Revealed
@@ -43,8 +44,9 @@ def process_reveal(state: State, call: Reveal, sender: Address, now: int) -> tup
     if demand is None or is_stale(task, call.round, demand):
         raise errors.NotDemanded(call.digest)
     data = call.data
-    if call.pieces == 0:
-        right = merkle.leaf_hash(data) == call.digest
+    if call.pieces in (0, fraud.NODE, fraud.DOCUMENT):
+        formed = call.pieces == 0 or is_document(data, call.pieces == fraud.NODE)
+        right = formed and merkle.leaf_hash(data) == call.digest
     else:
         digests = [data[k : k + 32] for k in range(0, len(data), 32)]
         right = len(data) == 32 * call.pieces and merkle.root_of(digests) == call.digest

@@ -287,7 +287,8 @@ class Demand:
 
 @dataclass(frozen=True)
 class Reveal:
-    """Anyone answers a demand: `data` are the bytes of a leaf or document (`pieces` 0), or `pieces` digests of a Merkle tree."""
+    """Anyone answers a demand: `data` are the bytes of a leaf (`pieces` 0) or of a node or entry of the sum tree
+    (`fraud.DOCUMENT`; its top: `fraud.NODE`), or `pieces` digests of a Merkle tree."""
 
     task: TaskId
     round: int

@@ -53,6 +53,7 @@ from .terms import (
     ZERO_ADDRESS,
     ZERO_ROOT,
     Address,
+    Parameters,
     Phase,
     Reason,
     Settlement,
@@ -74,11 +75,9 @@ def is_void(task: Task, number: int) -> bool:
     return height >= len(task.branch) or task.branch[height] != number
 
 
-def is_settled(state: State, call: Finalise | Lapse, now: int) -> bool:
+def compute_settled(p: Parameters, ballot: Ballot, final_at: int, now: int) -> bool:
     """Whether a proposal has all that its task asks for to be final."""
-    task, ballot = get_task(state, call.task), get_ballot(state, call.task, call.round)
-    p = task.parameters
-    passed = now >= task.rounds[call.round].final_at
+    passed = now >= final_at
     voted = 0 < ballot.electorate * p.vote_quorum <= ballot.votes * 100
     if ballot.settled == -(-p.dimension // p.leaf_words):
         return True
@@ -88,6 +87,13 @@ def is_settled(state: State, call: Finalise | Lapse, now: int) -> bool:
         Settlement.QUORUM: voted,
         Settlement.PROVEN: False,
     }[Settlement(p.settlement)]
+
+
+def is_settled(state: State, call: Finalise | Lapse, now: int) -> bool:
+    """Whether a round's proposal has all that its task asks for to be final."""
+    task = get_task(state, call.task)
+    ballot = get_ballot(state, call.task, call.round)
+    return compute_settled(task.parameters, ballot, task.rounds[call.round].final_at, now)
 
 
 def process_create_task(

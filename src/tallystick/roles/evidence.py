@@ -7,7 +7,7 @@ its nodes and vectors are looked for in the store under the roots that the propo
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -22,8 +22,20 @@ from ..blob import DOCUMENT_LEAF
 from ..commitment import SIGNED_ENTRY_BYTES
 from ..encoding import Words, as_bytes
 from ..errors import InvalidProof, TallystickError
-from ..fraud import SUM_BYTES, UPDATE_BYTES, Accused, Opening, Placed, Signed, Vector
+from ..fraud import (
+    DOCUMENT,
+    NODE,
+    SUM_BYTES,
+    UPDATE_BYTES,
+    Accused,
+    Opening,
+    Placed,
+    Signed,
+    Sought,
+    Vector,
+)
 from ..protocol import (
+    Expire,
     Parameters,
     Refutation,
     RefuteBatch,
@@ -39,19 +51,16 @@ from ..protocol import (
 from ..store import Kind, Store
 from ..sumtree import Entry, SumNode, parse, shape, widths
 from .batch import Batch
+from .inquiry import Hidden, Key, Place, answer, uncover, whole
 
 Bytes = NDArray[np.uint8]
 
 
-class Hidden(TallystickError):
-    """Something that a proposal commits to, or stands on, is not in the store."""
-
-
 @dataclass(frozen=True)
 class Lie:
-    """A refutation, and in words what it shows: `word`, `claimed` and `right` where it is about a number."""
+    """A refutation (or the end of a demand that nobody answered), and in words what it shows: `word`, `claimed` and `right` where it is about a number."""
 
-    call: Refutation
+    call: Refutation | Expire
     said: str
     word: int | None = None
     claimed: int | None = None
@@ -130,7 +139,7 @@ class Case:
 
     Every member of `required` must be in its roster, and no entry but the `allowed`: they differ where an exclusion by another than
     the proposer lets a member be counted or not, and where one committed twice. `rosters` are those to try first. `recompute` gives
-    what a roster comes to, or raises `Hidden`. `direct` was committed on the ledger itself, `batch` is the adopted batch, if any.
+    what a roster comes to, or raises `Hidden`. `direct` was committed on the ledger itself, `batch` is the adopted batch, if any. `revealed` answers demands.
     """
 
     task: bytes
@@ -143,6 +152,7 @@ class Case:
     rosters: tuple[tuple[Entry, ...], ...]
     direct: frozenset[Entry]
     batch: Batch | None
+    revealed: Mapping[Key, bytes]
     recompute: Callable[[tuple[Entry, ...]], Truth]
 
     @cached_property
@@ -150,17 +160,23 @@ class Case:
         """Nodes and entries that need not be fetched."""
         return {entry.digest: entry for entry in self.allowed}
 
-    def node(self, digest: bytes) -> Entry | SumNode:
-        """What stands in the claimed tree under a digest, or `Hidden`."""
+    def node(
+        self, digest: bytes, path: tuple[SumNode, ...] = (), index: int = 0
+    ) -> Entry | SumNode:
+        """What stands in the claimed tree under a digest, at `index` of its level below the last of `path`; or `Hidden`."""
         if digest in self.known:
             return self.known[digest]
+        for form in (NODE, DOCUMENT):
+            if (digest, form) in self.revealed:
+                return parse(self.revealed[digest, form])
+        sought = Sought(Vector.TREE, path, index, (), 0, 0, digest, ())
         try:
             return parse(self.store.get(digest, Kind.DOCUMENT, DOCUMENT_LEAF).tobytes())
         except InvalidProof:
-            raise Hidden(f"{digest.hex()} is no node of a sum tree") from None
+            raise Hidden(f"{digest.hex()} is no node of a sum tree", sought) from None
         except TallystickError as error:
             raise Hidden(
-                f"node {digest.hex()} of the sum tree is not to be had: {error}"
+                f"node {digest.hex()} of the sum tree is not to be had: {error}", sought
             ) from error
 
     def vector(self, root: bytes, word_bytes: int) -> Words | Sums | Misplaced:
@@ -195,12 +211,46 @@ def find_lie(case: Case) -> Lie | None:
         truth = case.recompute(tree.roster)
     except Hidden:
         lie = _wrong_update(case, tree)
-        if lie is None:
-            raise
-        return lie
+        if lie is not None:
+            return lie
+        truth = case.recompute(tree.roster)
     if _is_right(case, truth):
         return None
     return _wrong_sums(case, tree, truth) or _wrong_next(case, tree, truth)
+
+
+def answer_of(case: Case, key: Key) -> bytes | None:
+    """What answers a demand of a right proposal, or None if nothing in it does (or it is not right)."""
+    for roster in case.rosters:
+        try:
+            truth = case.recompute(roster)
+        except Hidden:
+            continue
+        if _is_right(case, truth):
+            documents = {entry.digest: entry.data for entry in truth.entries}
+            for level in truth.combined.tree.levels:
+                documents |= {node.digest: node.data for node in level}
+            return answer(documents, _vectors(case, truth), key)
+    return None
+
+
+def _vectors(case: Case, truth: Truth) -> Iterator[list[bytes | memoryview]]:
+    """The leaves of every vector under a right proposal, the likeliest to be asked for first."""
+    words = case.parameters.leaf_words
+
+    def cut(data: memoryview | bytes, size: int) -> list[bytes | memoryview]:
+        view = memoryview(data).cast("B")
+        return [view[k : k + size] for k in range(0, len(view), size)]
+
+    yield cut(as_bytes(truth.combined.next_words), words * UPDATE_BYTES)
+    if case.batch is not None:
+        yield cut(case.batch.data, SIGNED_ENTRY_BYTES)
+    for level, nodes in reversed(list(enumerate(truth.combined.tree.levels, 1))):
+        for index in range(len(nodes)):
+            blocks = b"".join(bytes(as_bytes(block)) for _, block in truth.sums(level, index))
+            yield cut(blocks, words * SUM_BYTES)
+    for update in truth.updates:
+        yield cut(as_bytes(update), words * UPDATE_BYTES)
 
 
 def _is_right(case: Case, truth: Truth) -> bool:
@@ -209,10 +259,23 @@ def _is_right(case: Case, truth: Truth) -> bool:
 
 
 def find_false_batch(
-    store: Store, task: bytes, number: int, current: Round, is_false: Callable[[Entry, bytes], bool]
+    store: Store,
+    task: bytes,
+    number: int,
+    current: Round,
+    is_false: Callable[[Entry, bytes], bool],
+    revealed: Mapping[Key, bytes],
 ) -> Lie | Batch:
     """A lie in an adopted batch, or the batch: an entry with a signature that `is_false`, neighbours out of order, a wrong shape."""
-    found = _read_bytes(store, current.batch_root)
+    try:
+        found = _read_bytes(store, current.batch_root)
+    except Hidden:
+        leaves = whole(seek(Vector.BATCH), current.batch_root, current.batch_count, revealed)
+        wrong = _misshapen(leaves, [SIGNED_ENTRY_BYTES] * len(leaves))
+        if wrong is not None:
+            call = RefuteVector(task, number, _accused(Vector.BATCH, wrong))
+            return Lie(call, f"the batch is not one of {current.batch_count} entries")
+        found = np.frombuffer(b"".join(leaves), np.uint8), SIGNED_ENTRY_BYTES
     misplaced = _misplaced(*found, SIGNED_ENTRY_BYTES, current.batch_count, 1)
     if misplaced is not None:
         call = RefuteVector(task, number, _accused(Vector.BATCH, misplaced))
@@ -323,7 +386,8 @@ def _read_tree(case: Case) -> Tree | Lie:
     about = (case.task, case.number)
     top = case.node(case.round.sum_root)
     if isinstance(top, Entry):
-        raise Hidden("the sum tree's root is that of an entry, so that no node can be shown")
+        sought = Sought(Vector.TREE, (), 0, (), 0, 0, case.round.sum_root, ())
+        raise Hidden("the sum tree's root is that of an entry", sought)
     levels: list[tuple[SumNode, ...]] = [(top,)]
     for level in range(len(widths(count, fan_in)), 0, -1):
         for index, node in enumerate(levels[0]):
@@ -334,7 +398,7 @@ def _read_tree(case: Case) -> Tree | Lie:
                     f"in {len(node.children)} parts"
                 )
                 return Lie(RefuteTree(*about, path, index, (), ()), said)
-        below = [case.node(digest) for node in levels[0] for digest in node.children]
+        below = _below(case, levels)
         nodes = tuple(each for each in below if isinstance(each, SumNode))
         if level == 1 and nodes:
             index = next(i for i, each in enumerate(below) if isinstance(each, SumNode))
@@ -349,6 +413,23 @@ def _read_tree(case: Case) -> Tree | Lie:
         if level > 1:
             levels.insert(0, nodes)
     return Tree(fan_in, tuple(levels), cast(tuple[Entry, ...], tuple(below)))
+
+
+def _below(case: Case, levels: Sequence[Sequence[SumNode]]) -> list[Entry | SumNode]:
+    """What stands below the lowest level; what is hidden there is sought all at once."""
+    fan_in = case.parameters.fan_in
+    found: list[Entry | SumNode] = []
+    missing: list[Hidden] = []
+    for place, node in enumerate(levels[0]):
+        for child, digest in enumerate(node.children):
+            try:
+                index = place * fan_in + child
+                found.append(case.node(digest, _path(levels, place, fan_in), index))
+            except Hidden as hidden:
+                missing.append(hidden)
+    if missing:
+        raise Hidden(str(missing[0]), *(sought for each in missing for sought in each.sought))
+    return found
 
 
 def _wrong_roster(case: Case, tree: Tree) -> Lie | None:
@@ -379,17 +460,48 @@ def _wrong_roster(case: Case, tree: Tree) -> Lie | None:
 
 
 def _wrong_update(case: Case, tree: Tree) -> Lie | None:
-    """A counted update that is no vector of the task's."""
+    """A counted update that is no vector of the task's. Raises `Hidden` with what to ask for where one is in no store.
+
+    Right ones that were revealed are put into the store."""
+    p = case.parameters
+    leaves = -(-p.dimension // p.leaf_words)
+    missing: list[Hidden] = []
     for index, entry in enumerate(tree.roster):
+        path = tree.path(1, index // tree.fan_in)
         try:
             found = case.vector(entry.root, UPDATE_BYTES)
         except Hidden:
-            continue
+            place = seek(Vector.UPDATE, path, index, (entry,))
+            try:
+                revealed = whole(place, entry.root, leaves, case.revealed)
+            except Hidden as hidden:
+                missing.append(hidden)
+                continue
+            sizes = [
+                UPDATE_BYTES * min(p.leaf_words, p.dimension - first)
+                for first in range(0, p.dimension, p.leaf_words)
+            ]
+            wrong = _misshapen(revealed, sizes)
+            if wrong is None:
+                words = np.frombuffer(b"".join(revealed), np.int32)
+                case.store.put(Kind.UPDATE, words, p.leaf_words)
+                continue
+            found = wrong
         if isinstance(found, Misplaced):
-            path = tree.path(1, index // tree.fan_in)
             accused = _accused(Vector.UPDATE, found, path, index, (entry,))
             said = f"the update of 0x{entry.member.hex()} is no vector of the task's"
             return Lie(RefuteVector(case.task, case.number, accused), said)
+    if missing:
+        raise Hidden(str(missing[0]), *(sought for each in missing for sought in each.sought))
+    return None
+
+
+def _misshapen(leaves: list[bytes], sizes: list[int]) -> Misplaced | None:
+    """The first leaf that is not of the right length."""
+    for index, (leaf, size) in enumerate(zip(leaves, sizes, strict=True)):
+        if len(leaf) != size:
+            siblings = merkle.path([merkle.leaf_hash(each) for each in leaves], index)
+            return Misplaced(0, index, False, leaf, siblings)
     return None
 
 
@@ -425,57 +537,126 @@ def _wrong_weight(case: Case, tree: Tree, level: int, index: int, right: int) ->
 
 
 def _wrong_sum(case: Case, tree: Tree, truth: Truth, level: int, index: int) -> Lie:
-    path = tree.path(level, index)
-    claimed = case.vector(path[-1].vector_root, SUM_BYTES)
-    if isinstance(claimed, Misplaced):
-        accused = _accused(Vector.SUMS, claimed, path, index)
+    path, leaf_words = tree.path(level, index), case.parameters.leaf_words
+    found = _difference(
+        case, Vector.SUMS, path, index, path[-1].vector_root, SUM_BYTES,
+        lambda: truth.sums(level, index),
+    )  # fmt: skip
+    if isinstance(found, Misplaced):
+        accused = _accused(Vector.SUMS, found, path, index)
         said = f"the sums of node {index} of level {level} are no vector of the task's"
         return Lie(RefuteVector(case.task, case.number, accused), said)
-    word, right = _first_difference(claimed, truth.sums(level, index))
     first = index * tree.fan_in
     parts = tuple(
-        _open(truth.updates[child], word, case.parameters.leaf_words)
+        _open(truth.updates[child], found.word, leaf_words)
         if level == 1
-        else truth.open_sums(level - 1, child, word)
+        else truth.open_sums(level - 1, child, found.word)
         for child in range(first, first + len(path[-1].children))
     )
     call = RefuteSum(
-        case.task, case.number, path, index, word,
-        _open(claimed, word, case.parameters.leaf_words),
+        case.task, case.number, path, index, found.word, found.opening,
         *_children(tree, level, index), parts,
     )  # fmt: skip
     said = f"node {index} of level {level} is not the sum of its children"
-    return Lie(call, said, word, int(claimed[word]), right)
+    return Lie(call, said, found.word, found.claimed, found.right)
 
 
 def _wrong_next(case: Case, tree: Tree, truth: Truth) -> Lie | None:
     if case.round.next_root == truth.combined.next_root:
         return None
-    claimed = case.vector(case.round.next_root, UPDATE_BYTES)
-    if isinstance(claimed, Misplaced):
-        call = RefuteVector(case.task, case.number, _accused(Vector.NEXT, claimed))
+    found = _difference(
+        case, Vector.NEXT, (), 0, case.round.next_root, UPDATE_BYTES,
+        lambda: iter([(0, truth.combined.next_words)]),
+    )  # fmt: skip
+    if isinstance(found, Misplaced):
+        call = RefuteVector(case.task, case.number, _accused(Vector.NEXT, found))
         return Lie(call, "the next model is no vector of the task's")
-    word, right = _first_difference(claimed, [(0, truth.combined.next_words)])
-    leaf_words = case.parameters.leaf_words
     refutation = RefuteNext(
-        case.task, case.number, tree.levels[-1][0], word,
-        _open(truth.base, word, leaf_words),
-        truth.open_sums(len(tree.levels), 0, word),
-        _open(claimed, word, leaf_words),
+        case.task, case.number, tree.levels[-1][0], found.word,
+        _open(truth.base, found.word, case.parameters.leaf_words),
+        truth.open_sums(len(tree.levels), 0, found.word),
+        found.opening,
     )  # fmt: skip
     said = "the next model is not the last one plus the mean of the updates"
-    return Lie(refutation, said, word, int(claimed[word]), right)
+    return Lie(refutation, said, found.word, found.claimed, found.right)
 
 
-def _first_difference(
-    claimed: Words | Sums, right: Iterator[tuple[int, Sums]] | list[tuple[int, Words]]
-) -> tuple[int, int]:
-    """The first word that is false, and what it should be. `right` comes in blocks, each with its first word."""
-    for start, block in right:
+@dataclass(frozen=True)
+class Difference:
+    """The first word that is false, what it should be, and its claimed leaf."""
+
+    word: int
+    claimed: int
+    right: int
+    opening: Opening
+
+
+Blocks = Callable[[], Iterator[tuple[int, Words | Sums]]]
+"""The right words in blocks of whole leaves, each with its first word."""
+
+
+def _difference(
+    case: Case,
+    vector: Vector,
+    path: tuple[SumNode, ...],
+    index: int,
+    root: bytes,
+    word_bytes: int,
+    right: Blocks,
+) -> Misplaced | Difference:
+    """Where a claimed vector first differs from the right one; one that is in no store is uncovered piece by piece."""
+    p = case.parameters
+    try:
+        claimed = case.vector(root, word_bytes)
+    except Hidden:
+        return _uncovered(case, vector, path, index, root, word_bytes, right)
+    if isinstance(claimed, Misplaced):
+        return claimed
+    for start, block in right():
         differ = np.flatnonzero(claimed[start : start + len(block)] != block)
         if differ.size:
-            return start + int(differ[0]), int(block[differ[0]])
+            word = start + int(differ[0])
+            opening = _open(claimed, word, p.leaf_words)
+            return Difference(word, int(claimed[word]), int(block[differ[0]]), opening)
     raise AssertionError("vectors of different roots have the same words")
+
+
+def _uncovered(
+    case: Case,
+    vector: Vector,
+    path: tuple[SumNode, ...],
+    index: int,
+    root: bytes,
+    word_bytes: int,
+    right: Blocks,
+) -> Misplaced | Difference:
+    """As `_difference`, of a vector that is known only from what was revealed of it. Raises `Hidden` with what to ask for next."""
+    leaf_words = case.parameters.leaf_words
+    hashes: list[bytes] = []
+    for _, block in right():
+        hashes += merkle.leaf_hashes(as_bytes(block), word_bytes * leaf_words)
+    leaf, data, siblings = uncover(seek(vector, path, index), root, hashes, case.revealed)
+    first = leaf * leaf_words
+    start, block = next(
+        (start, block) for start, block in right() if start <= first < start + len(block)
+    )
+    wanted = block[first - start : first - start + leaf_words]
+    if len(data) != wanted.nbytes:
+        return Misplaced(0, leaf, False, data, siblings)
+    found = np.frombuffer(data, f"<i{word_bytes}")
+    at = int(np.flatnonzero(found != wanted)[0])
+    return Difference(first + at, int(found[at]), int(wanted[at]), Opening(data, siblings))
+
+
+def seek(
+    vector: Vector, path: tuple[SumNode, ...] = (), index: int = 0, entries: tuple[Entry, ...] = ()
+) -> Place:
+    """Makes a demand of any node of a vector's Merkle tree."""
+
+    def sought(height: int, position: int, digest: bytes, siblings: tuple[bytes, ...]) -> Sought:
+        return Sought(vector, path, index, entries, height, position, digest, siblings)
+
+    return sought
 
 
 def _open(words: Words | Sums, word: int, leaf_words: int) -> Opening:

@@ -8,22 +8,56 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from typing import Any
 
 from ..aggregation import combine
 from ..encoding import Layout, Words
-from ..errors import InvalidProof, NotProposed, NotRefuted, Refused, RoundVoid, TallystickError
-from ..fraud import UPDATE_BYTES
-from ..ledger import Ledger, Signer
+from ..errors import (
+    AlreadyDemanded,
+    InvalidProof,
+    NotDemanded,
+    NotProposed,
+    NotRefuted,
+    Refused,
+    RoundVoid,
+    TallystickError,
+    WindowPassed,
+)
+from ..fraud import DOCUMENT, NODE, UPDATE_BYTES, Sought, Vector, pieces
+from ..ledger import Ledger, Signer, address_of
 from ..ledger import Receipt as Transaction
 from ..ledger.author import commitment_author
-from ..protocol import Parameters, Phase, Refuted, Round
+from ..protocol import (
+    Attest,
+    Call,
+    Demand,
+    Deposit,
+    Expire,
+    Parameters,
+    Phase,
+    Refuted,
+    Reveal,
+    Round,
+    Settlement,
+    Slash,
+    Witness,
+)
 from ..store import Kind, Store
 from ..sumtree import Entry
-from .batch import Batch, rosters, standing
-from .evidence import Case, Hidden, Lie, Misplaced, Truth, find_false_batch, find_lie, read_vector
+from .batch import Batch, read_batch, rosters, standing
+from .evidence import (
+    Case,
+    Lie,
+    Misplaced,
+    Truth,
+    answer_of,
+    find_false_batch,
+    find_lie,
+    read_vector,
+)
+from .inquiry import Hidden, Inquiry, Key
 
 log = logging.getLogger("tallystick")
 
@@ -32,7 +66,8 @@ log = logging.getLogger("tallystick")
 class Verdict:
     """What came of judging one proposal.
 
-    `lie` is None for a right proposal; `hidden` says what could not be had to judge it. `event` and `gas` tell of the refutation,
+    `lie` is None for a right proposal; `hidden` says what could not be had to judge it, `demanded` how many pieces of it were asked for
+    on the ledger. `event` and `gas` tell of the refutation,
     where this validator was the one to make it. `final_at` is when the proposal may become final.
     """
 
@@ -42,19 +77,24 @@ class Verdict:
     final_at: int
     lie: Lie | None = None
     hidden: str | None = None
+    demanded: int = 0
     event: Refuted | None = None
     gas: int = 0
 
 
 Found = Callable[[Verdict], None]
+Judged = tuple[int, int, int, bytes, bytes, bool, bytes]
+"""Round, attempt, count, sum root, next root, whether it adopts the batch, root of the model it stands on."""
 
 
 class Validator:
-    """Judges the proposals of one task. Without a `signer` it tells and sends nothing. `threads` changes speed only.
+    """Judges the proposals of one task, and does what follows. Without a `signer` it tells and sends nothing. `threads` changes speed only.
+
+    What is false it refutes. What it cannot see it demands, and if nobody reveals it, strikes out. For what is right it answers with its
+    stake, if it has one, and answers others' demands. Whoever attested a lie it slashes, and it witnesses withheld updates.
 
     `found`, if given, is told of a lie before its refutation is sent, so that a killed validator remembers what it saw. Right models
     are put into `keep`, if given, so that nobody who publishes a root and not its model can stop what follows from being judged.
-    `keep` is a store for the models that were recomputed.
     """
 
     def __init__(
@@ -72,12 +112,14 @@ class Validator:
         self.store = store
         self.task = task
         self.threads = threads
+        self.inquiry = Inquiry(ledger, task)
         self._keep = keep
         self._signer = signer
         self._found = found
-        self._keep = keep
-        self._judged: dict[tuple[int, Round, bytes], bool] = {}
-        """Proposals with the root of the model they stand on (a chain may be reorganised): whether each is right."""
+        self._judged: dict[Judged, bool] = {}
+        """Whether each proposal is right."""
+        self._answered: set[tuple[int, Key]] = set()
+        self._attested: set[Judged] = set()
 
     @cached_property
     def parameters(self) -> Parameters:
@@ -87,21 +129,26 @@ class Validator:
     def watch(self, height: int | None = None) -> list[Verdict]:
         """Judge what was proposed since the last call, oldest first, and refute the first lie: what builds on it is void.
 
-        Proposals above `height`, if given, are left for another time.
+        Proposals above `height`, if given, are left for another time. Then see to votes, demands and reports.
         """
+        self.inquiry.look()
         verdicts: list[Verdict] = []
+        right: list[tuple[int, Round, Judged]] = []
         for number, current in self._proposals():
             if height is not None and current.height > height:
                 break
-            key = (number, current, self.ledger.round(self.task, current.parent).next_root)
-            if key not in self._judged:
+            about = self._about(number, current)
+            if about not in self._judged:
                 verdict = self.judge(number)
                 verdicts.append(verdict)
                 if verdict.hidden is not None:
                     continue
-                self._judged[key] = verdict.lie is None
-            if not self._judged[key]:
+                self._judged[about] = verdict.lie is None
+            if not self._judged[about]:
                 break
+            right.append((number, current, about))
+        if self._signer is not None:
+            self._see_to(right)
         return verdicts
 
     def judge(self, number: int) -> Verdict:
@@ -111,8 +158,11 @@ class Validator:
         try:
             lie = self._find(number, current)
         except Hidden as hidden:
-            log.warning("round %d: cannot be judged: %s", number, hidden)
-            return Verdict(*about, hidden=str(hidden))
+            late = self._unanswered(number, current, hidden)
+            if late is None:
+                log.warning("round %d: cannot be judged: %s", number, hidden)
+                return Verdict(*about, hidden=str(hidden), demanded=self._demand(number, hidden))
+            lie = late
         if lie is None:
             return Verdict(*about)
         log.warning("round %d: false: %s", number, lie.said)
@@ -122,33 +172,47 @@ class Validator:
             return Verdict(*about, lie)
         try:
             sent = self.ledger.send(self._signer, lie.call)[0]
-        except (InvalidProof, NotProposed, NotRefuted, RoundVoid) as refused:
+        except (InvalidProof, NotProposed, NotRefuted, RoundVoid, NotDemanded) as refused:
             if self._stands(number, current, refused):
                 raise AssertionError(
                     f"evidence that the ledger does not take: {refused}"
                 ) from refused
             return Verdict(*about, lie)  # Another validator was first.
-        return Verdict(*about, lie, None, _refuted(sent), sent.gas)
+        return Verdict(*about, lie, None, event=_refuted(sent), gas=sent.gas)
+
+    def _about(self, number: int, current: Round) -> Judged:
+        """What a judgement is about: the proposal, and the root of the model it stands on (a chain may be reorganised)."""
+        parent = self.ledger.round(self.task, current.parent).next_root
+        claimed = current.attempt, current.count, current.sum_root, current.next_root
+        return number, *claimed, current.adopted, parent
 
     def _stands(self, number: int, judged: Round, refused: Refused) -> bool:
         """Whether the ledger still holds the very proposal that was judged, and would hear of it."""
+        now = self.ledger.round(self.task, number)
         return isinstance(refused, InvalidProof | NotRefuted) and (
-            self.ledger.round(self.task, number) == judged
+            replace(now, final_at=0) == replace(judged, final_at=0)
         )
 
     def _proposals(self) -> list[tuple[int, Round]]:
-        """Proposed rounds of the branch that are not final, oldest first."""
+        """Rounds of the branch whose proposers' bonds can still be lost, oldest first."""
         found = []
+        early = self.parameters.settlement != Settlement.WINDOW
         number = self.ledger.task(self.task).head
         while number > 0:
             current = self.ledger.round(self.task, number)
-            if current.phase != Phase.PROPOSED:
+            final = current.phase == Phase.FINAL
+            if final and not (early and self.ledger.ballot(self.task, number).bonded):
                 break
-            found.append((number, current))
+            if final or current.phase == Phase.PROPOSED:
+                found.append((number, current))
             number = current.parent
         return found[::-1]
 
     def _find(self, number: int, current: Round) -> Lie | None:
+        found = self._case(number, current)
+        return found if isinstance(found, Lie) else find_lie(found)
+
+    def _case(self, number: int, current: Round) -> Case | Lie:
         stands = standing(self.ledger, self.task, number)
         batch: Batch | None = None
         if current.adopted:
@@ -162,17 +226,18 @@ class Validator:
                     or not 1 <= entry.weight <= self.parameters.max_weight
                     or entry.member != self._author(number, entry, signature)
                 ),
+                self.inquiry.revealed,
             )
             if isinstance(found, Lie):
                 return found
             batch = found
         required, allowed, candidates = rosters(self.ledger, self.task, number, stands, batch)
         direct = dict(stands.direct)
-        case = Case(
+        return Case(
             self.task, number, current, self.parameters, self.store, required, allowed,
-            candidates, frozenset(direct.values()), batch, self._recompute(current),
+            candidates, frozenset(direct.values()), batch, self.inquiry.revealed,
+            self._recompute(current),
         )  # fmt: skip
-        return find_lie(case)
 
     def _recompute(self, current: Round) -> Callable[[tuple[Entry, ...]], Truth]:
         """What rosters of a round come to, each worked out once."""
@@ -210,6 +275,116 @@ class Validator:
             raise Hidden(f"{name}: {root.hex()} is no vector of {p.dimension} words")
         return found  # type: ignore[return-value]  # int32, as it was asked for.
 
+    def _key(self, current: Round, sought: Sought) -> Key:
+        """What the ledger calls a demand."""
+        if sought.vector == Vector.TREE:
+            return sought.digest, DOCUMENT if sought.path else NODE
+        p = self.parameters
+        batched = sought.vector == Vector.BATCH
+        leaves = current.batch_count if batched else -(-p.dimension // p.leaf_words)
+        return sought.digest, pieces(leaves, sought.height, sought.position)
+
+    def _unanswered(self, number: int, current: Round, hidden: Hidden) -> Lie | None:
+        """What strikes out a proposal, if something of it was demanded and the time to reveal it has passed."""
+        now = self.ledger.now()
+        for sought in hidden.sought:
+            key = self._key(current, sought)
+            demanded = self.inquiry.open.get((number, key))
+            if demanded is not None and now > demanded.deadline:
+                said = f"nobody revealed what it commits to: {sought.digest.hex()}"
+                return Lie(Expire(self.task, number, *key), said)
+        return None
+
+    def _demand(self, number: int, hidden: Hidden) -> int:
+        """Ask for what is hidden, unless somebody has; return how much of it is waited for."""
+        if self._signer is None:
+            return 0
+        current = self.ledger.round(self.task, number)
+        waiting = 0
+        for sought in hidden.sought:
+            if (number, self._key(current, sought)) not in self.inquiry.open:
+                fee = self.parameters.reveal_fee
+                missing = fee - self.ledger.balance(address_of(self._signer)).free
+                if missing > 0:
+                    self.ledger.send(self._signer, Deposit(missing))
+                try:
+                    self.ledger.send(self._signer, Demand(self.task, number, sought))
+                except (AlreadyDemanded, NotProposed, RoundVoid, WindowPassed) as refused:
+                    log.info("round %d: %s", number, refused)
+                    continue
+            waiting += 1
+        return waiting
+
+    def _see_to(self, right: list[tuple[int, Round, Judged]]) -> None:
+        """Votes for what is right, answers to what was demanded of it, and what the guilty and the silent owe."""
+        me = address_of(self._signer) if self._signer else b""
+        self.inquiry.look()
+        for number, current, _ in right:
+            for key in [key for (of, key) in self.inquiry.open if of == number]:
+                if (number, key) not in self._answered:
+                    self._answered.add((number, key))
+                    self._answer(number, current, key)
+        new = [each for each in right if each[2] not in self._attested]
+        if new or self.inquiry.withheld:
+            held = self.ledger.standing(self.task, me)
+            for number, current, about in new:
+                self._attested.add(about)
+                if held.weight and held.since < number and current.phase == Phase.PROPOSED:
+                    self._try(Attest(self.task, number, current.sum_root, current.next_root))
+            for (number, member), heard in list(self.inquiry.withheld.items()):
+                if not held.weight or held.since >= number or self._is_there(number, member):
+                    del self.inquiry.withheld[number, member]
+                elif self.ledger.now() > heard + self.parameters.reveal_window:
+                    self._try(Witness(self.task, number, member))
+                    del self.inquiry.withheld[number, member]
+        for number, account in list(self.inquiry.guilty):
+            self.inquiry.guilty.discard((number, account))
+            self._try(Slash(self.task, number, account))
+        for (number, key), demanded in list(self.inquiry.open.items()):
+            stale = not self.ledger.ballot(self.task, number).bonded
+            if demanded.demander == me and stale:  # Its fee comes back.
+                self._try(Expire(self.task, number, *key))
+
+    def _answer(self, number: int, current: Round, key: Key) -> None:
+        case = self._case(number, current)
+        if isinstance(case, Lie):
+            return
+        data = answer_of(case, key)
+        if data is not None:
+            self._try(Reveal(self.task, number, *key, data))
+
+    def _is_there(self, number: int, member: bytes) -> bool:
+        """Whether a member's update can be had, or was never promised by it."""
+        stands = standing(self.ledger, self.task, number)
+        entry = stands.direct.get(member)
+        current = self.ledger.round(self.task, number)
+        if entry is None and current.batch_count:
+            try:
+                position = read_batch(self.store, current.batch_root).positions.get(member)
+            except TallystickError:
+                position = None
+            if position is not None and member == self._author(
+                number, position.entry, position.signature
+            ):
+                entry = position.entry
+        if entry is None:
+            return True
+        try:
+            self._vector(entry.root, "an update")
+        except Hidden:
+            return False
+        return True
+
+    def _try(self, call: Call) -> bool:
+        """Send what another may have been first to send, or what is not due any more."""
+        assert self._signer is not None
+        try:
+            self.ledger.send(self._signer, call)
+        except Refused as refused:
+            log.info("%s: %s", type(call).__name__, refused)
+            return False
+        return True
+
 
 def tell(verdict: Verdict, ledger: Ledger, store: Store, task: bytes) -> dict[str, Any]:
     """A verdict as plain values, for people and for JSON: `verdict` is right, lie or hidden.
@@ -225,7 +400,7 @@ def tell(verdict: Verdict, ledger: Ledger, store: Store, task: bytes) -> dict[st
         "verdict": "lie" if lie else "hidden" if verdict.hidden else "right",
     }
     if verdict.hidden:
-        said["hidden"] = verdict.hidden
+        said |= {"hidden": verdict.hidden, "demanded": verdict.demanded}
     if lie is None:
         return said
     view = ledger.task(task)
@@ -238,7 +413,9 @@ def tell(verdict: Verdict, ledger: Ledger, store: Store, task: bytes) -> dict[st
             dtype = next(each.dtype for each in layout.tensors if each.name == tensor)
             index, scale = list(found), p.scale if "float" in dtype else 0
     return said | {
-        "fault": type(lie.call).__name__.removeprefix("Refute").lower(),
+        "fault": "hidden"
+        if isinstance(lie.call, Expire)
+        else type(lie.call).__name__.removeprefix("Refute").lower(),
         "said": lie.said,
         "tensor": tensor,
         "index": index,
