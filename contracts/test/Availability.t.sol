@@ -75,10 +75,10 @@ contract AvailabilityTest is Court {
     /// The sum tree's top, its nodes and its entries can be had, each for the fee.
     function test_demand_of_the_sum_tree() public {
         Tally memory t = _proposed();
-        _answers(_treeAt(t, 3, 0), 0, _document(t.top()));
-        _answers(_treeAt(t, 2, 1), 0, _document(t.nodes[1][1]));
-        _answers(_treeAt(t, 1, 2), 0, _document(t.nodes[0][2]));
-        _answers(_treeAt(t, 0, 3), 0, _document(t.roster[3].entry()));
+        _answers(_treeAt(t, 3, 0), NODE, _document(t.top()));
+        _answers(_treeAt(t, 2, 1), DOCUMENT, _document(t.nodes[1][1]));
+        _answers(_treeAt(t, 1, 2), DOCUMENT, _document(t.nodes[0][2]));
+        _answers(_treeAt(t, 0, 3), DOCUMENT, _document(t.roster[3].entry()));
     }
 
     /// Leaves and inner digests of sums can be had.
@@ -280,6 +280,62 @@ contract AvailabilityTest is Court {
         require(ledger.ballot(id, 1).demands == 1, "demands");
     }
 
+    /// @dev A proposal whose sum tree has this root, and nothing behind it.
+    function _rooted(bytes32 sumRoot) internal {
+        _create(_setting(Settlement.Window, Voting.Equal));
+        _open(1);
+        for (uint256 i; i < 3; ++i) {
+            _commit(i, 1);
+        }
+        vm.prank(AGGREGATOR);
+        ledger.propose(id, 1, 3, sumRoot, OTHER, false);
+    }
+
+    /// Bytes with the right hash that are no node are no answer for the top of the sum tree: not even those of an entry.
+    function test_reveal_of_a_top_that_is_no_node() public {
+        bytes[] memory tops = new bytes[](4);
+        tops[0] = _document(Entry(NOBODY, 7, ROOT));
+        tops[1] = "no node at all";
+        tops[2] = bytes.concat(hex"04", new bytes(44));
+        tops[3] = bytes.concat(hex"03", new bytes(45));
+        for (uint256 i; i < tops.length; ++i) {
+            bytes32 digest = Merkle.leafHash(tops[i]);
+            vm.warp(1000 + i);
+            ledger = new Ledger();
+            _deposit(AGGREGATOR, BOND);
+            _deposit(RIVAL, FEE);
+            _rooted(digest);
+            _does(RIVAL, _demand(_top(1)));
+            _invalid(_reveal(digest, NODE, tops[i]), "data");
+        }
+    }
+
+    /// Below the top, entries and nodes are answers, and other bytes are not.
+    function test_reveal_of_a_child_that_is_no_document() public {
+        bytes[] memory children = new bytes[](4);
+        children[0] = _document(Entry(NOBODY, 7, ROOT));
+        children[1] = bytes.concat(hex"03", new bytes(44));
+        children[2] = bytes.concat(hex"03", new bytes(56));
+        children[3] = "neither";
+        SumNode memory top = SumNode(3, 21, ROOT, new bytes32[](4));
+        for (uint256 i; i < 4; ++i) {
+            top.children[i] = Merkle.leafHash(children[i]);
+        }
+        _rooted(top.digest());
+        for (uint256 i; i < 4; ++i) {
+            Sought memory s;
+            (s.vector, s.index, s.digest) = (uint8(Vector.Tree), uint32(i), top.children[i]);
+            s.path = new SumNode[](1);
+            s.path[0] = top;
+            if (i < 2) {
+                _answers(s, DOCUMENT, children[i]);
+            } else {
+                _does(RIVAL, _demand(s));
+                _invalid(_reveal(s.digest, DOCUMENT, children[i]), "data");
+            }
+        }
+    }
+
     /// An answer leaves the window as it is, or gives a whole reveal window more to make use of it.
     function test_reveal_keeps_the_window_open() public {
         Tally memory t = _proposed();
@@ -467,10 +523,10 @@ contract AvailabilityTest is Court {
             if (i == 0) _deposit(NOBODY, FEE);
             vm.warp(1031);
             _does(NOBODY, demand);
-            _does(RIVAL, _expire(s.digest, 0));
+            _does(RIVAL, _expire(s.digest, NODE));
             if (i == 1) ledger.void(id, 2);
             uint256 lost = ledger.slashed();
-            _does(RIVAL, abi.encodeCall(ledger.expire, (id, 2, s.digest, 0)));
+            _does(RIVAL, abi.encodeCall(ledger.expire, (id, 2, s.digest, NODE)));
             _holds(NOBODY, FEE, 0);
             require(ledger.slashed() == lost && ledger.round(id, 2).attempt == 0, "struck out");
         }

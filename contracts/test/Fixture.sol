@@ -33,6 +33,9 @@ abstract contract Fixture is ILedgerEvents {
     uint128 internal constant BOND = 0.001 ether;
     uint96 internal constant STAKE = 0.001 ether;
     uint96 internal constant FEE = 0.0001 ether;
+    /// @dev Pieces of an answer that is a node or entry of the sum tree, or its top.
+    uint32 internal constant DOCUMENT = type(uint32).max;
+    uint32 internal constant NODE = type(uint32).max - 1;
 
     Ledger internal ledger;
     bytes32 internal id;
@@ -164,7 +167,7 @@ abstract contract Fixture is ILedgerEvents {
         vm.prank(RIVAL);
         ledger.demand(id, number, s);
         vm.warp(vm.getBlockTimestamp() + 31);
-        ledger.expire(id, number, s.digest, 0);
+        ledger.expire(id, number, s.digest, NODE);
     }
 
     function _does(address by, bytes memory call) internal {

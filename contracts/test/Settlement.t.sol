@@ -346,8 +346,8 @@ contract SettlementTest is Court {
             _refused(NOBODY, twice, abi.encodeWithSelector(AlreadySettled.selector, 1));
             vm.warp(1151);
             ledger.release(id, 1);
-            _refused(NOBODY, twice, abi.encodeWithSelector(NotProposed.selector, 1));
-            _refused(NOBODY, _roster(t), abi.encodeWithSelector(NotProposed.selector, 1));
+            _refused(NOBODY, twice, abi.encodeWithSelector(AlreadySettled.selector, 1));
+            _refused(NOBODY, _roster(t), abi.encodeWithSelector(AlreadySettled.selector, 1));
         }
     }
 
@@ -468,7 +468,7 @@ contract SettlementTest is Court {
         Tally memory t = _provable(Settlement.Proven);
         t.combine();
         _refused(NOBODY, _roster(t), abi.encodeWithSelector(NotProposed.selector, 1));
-        _refused(NOBODY, _leaf(t, 0), abi.encodeWithSelector(NotProposed.selector, 1));
+        _refused(NOBODY, _leaf(t, 0), abi.encodeWithSelector(InvalidProof.selector, "entries"));
         _proposeTally(t, false);
         _does(NOBODY, _roster(t));
         _refused(NOBODY, _roster(t), abi.encodeWithSelector(AlreadySettled.selector, 1));
@@ -506,6 +506,17 @@ contract SettlementTest is Court {
         _does(NOBODY, _leaf(t, 1));
         _invalid(_leaf(t, 2), "following");
         _refused(NOBODY, _finalise(1), abi.encodeWithSelector(WindowOpen.selector, 1151));
+    }
+
+    /// What was settled of a round that is past doubt stays; the rest cannot be settled any more.
+    function test_leaf_after_the_window() public {
+        Tally memory t = _provable(Settlement.Window);
+        t.combine();
+        _proposeTally(t, false);
+        _does(NOBODY, _roster(t));
+        vm.warp(1151);
+        ledger.finalise(id, 1);
+        _refused(NOBODY, _leaf(t, 0), abi.encodeWithSelector(NotProposed.selector, 1));
     }
 
     /// What was settled of a proposal that was struck out counts for nothing in the next.
