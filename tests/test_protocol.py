@@ -10,81 +10,66 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from scenes import (
+    AGGREGATOR,
+    BOND,
+    LIE,
+    MEMBERS,
+    OTHER,
+    PARAMETERS,
+    RIVAL,
+    ROOT,
+    SCORER,
+    SPONSOR,
+    STRANGER,
+    VALIDATORS,
+    begin,
+    play_a_lie,
+    play_round,
+    refuted,
+)
 from tallystick import errors, merkle, protocol
 from tallystick.commitment import commitment_digest, entry_bytes
+from tallystick.fraud import Sought, Vector
 from tallystick.ledger.author import commitment_author
 from tallystick.protocol import (
     Admit,
+    Attest,
     Balance,
     Commit,
     CommitBatch,
     CreateTask,
+    Demand,
     Deposit,
     Exclude,
+    Expire,
     Fault,
     Finalise,
+    Grade,
+    Lapse,
     Open,
     Opened,
-    Parameters,
     Phase,
     Propose,
     Reason,
     Refuted,
     RefuteTree,
+    Release,
+    Reveal,
+    Settlement,
+    Slash,
+    Stake,
     State,
-    TaskCreated,
-    TaskId,
+    Unstake,
     Void,
     Voided,
+    Voting,
     Withdraw,
+    Witness,
     process,
 )
-from tallystick.sumtree import SumNode
 
-SPONSOR, AGGREGATOR, RIVAL = (bytes([k]) * 20 for k in (1, 2, 3))
-MEMBERS = tuple(bytes([k]) * 20 for k in (10, 11, 12))
-ROOT, OTHER = b"\x05" * 32, b"\x06" * 32
 SIGNATURE = b"\x07" * 65
-BOND = protocol.MIN_BOND
-PARAMETERS = Parameters(
-    sponsor=SPONSOR,
-    layout=b"\x01" * 32,
-    genesis=b"\x02" * 32,
-    dimension=31,
-    scale=24,
-    leaf_words=256,
-    fan_in=4,
-    rule=0,
-    rounds=9,
-    quorum=2,
-    max_weight=1000,
-    max_members=3,
-    slots=2,
-    commit_window=100,
-    challenge_window=50,
-    bond=BOND,
-    bounty=50,
-    salt=bytes(32),
-)
-
-
-def begin(members: tuple[bytes, ...] = MEMBERS) -> tuple[State, TaskId]:
-    """A ledger with one task, its members, and two bonded aggregators, at time 0."""
-    state = State(31337, b"\xc0" * 20, commitment_author)
-    (created,) = process(state, CreateTask(PARAMETERS), SPONSOR, 0)
-    assert isinstance(created, TaskCreated)
-    process(state, Admit(created.task, members), SPONSOR, 0)
-    for account in (AGGREGATOR, RIVAL):
-        process(state, Deposit(2 * BOND), account, 0)
-    return state, created.task
-
-
-def play_round(state: State, task: TaskId, number: int, now: int) -> None:
-    """One undisturbed round up to its proposal."""
-    process(state, Open(task, number), AGGREGATOR, now)
-    for member in MEMBERS:
-        process(state, Commit(task, number, 7, ROOT), member, now)
-    process(state, Propose(task, number, 3, ROOT, bytes([number]) * 32), AGGREGATOR, now)
 
 
 def test_a_round_goes_from_open_to_final_and_frees_its_bond() -> None:
@@ -238,20 +223,18 @@ def test_forged_batch_entries_cannot_shut_members_out() -> None:
     process(state, Propose(task, 1, 3, ROOT, OTHER), RIVAL, 0)
 
 
-LIE = SumNode(9, 21, ROOT, (OTHER,) * 3)
-"""Top of a tree that claims nine members where there are three."""
-
-
-def refuted(state: State, task: TaskId, number: int, now: int) -> tuple[protocol.Event, ...]:
-    """Strike out a proposal whose sum root is `LIE`'s."""
-    return process(state, RefuteTree(task, number, (LIE,), 0, (), ()), RIVAL, now)
-
-
-def play_a_lie(state: State, task: TaskId, number: int, now: int) -> None:
-    process(state, Open(task, number), AGGREGATOR, now)
+def test_who_excludes_everybody_stops_nobody_else() -> None:
+    """A bonded account that excludes all members keeps only itself from proposing."""
+    state, task = begin()
+    process(state, Open(task, 1), AGGREGATOR, 0)
     for member in MEMBERS:
-        process(state, Commit(task, number, 7, ROOT), member, now)
-    process(state, Propose(task, number, 3, LIE.digest, OTHER), AGGREGATOR, now)
+        process(state, Commit(task, 1, 7, ROOT), member, 0)
+        process(state, Exclude(task, 1, member, 7, ROOT, Reason.WITHHELD), RIVAL, 0)
+    with pytest.raises(errors.CommitsOpen):
+        process(state, Propose(task, 1, 3, ROOT, OTHER), AGGREGATOR, 100)
+    with pytest.raises(errors.InvalidProposal):
+        process(state, Propose(task, 1, 4, ROOT, OTHER), AGGREGATOR, 101)
+    process(state, Propose(task, 1, 3, ROOT, OTHER), AGGREGATOR, 101)
 
 
 def test_a_lie_costs_its_bond_and_the_round_awaits_another_proposal() -> None:
@@ -374,6 +357,22 @@ def test_a_round_without_quorum_is_given_another_window() -> None:
         ({"bond": 0}, "bond"),
         ({"bounty": 9}, "bounty"),
         ({"bounty": 91}, "bounty"),
+        ({"settlement": 4}, "settlement"),
+        ({"rule": 128}, "settlement"),
+        ({"rule": 128, "settlement": Settlement.PROVEN}, "settlement"),
+        ({"rule": 256, "settlement": Settlement.QUORUM}, "rule"),
+        ({"voting": 3}, "voting"),
+        ({"vote_quorum": 50}, "voteQuorum"),
+        ({"vote_quorum": 101}, "voteQuorum"),
+        ({"reveal_window": 1}, "revealWindow"),
+        ({"reveal_window": protocol.MAX_WINDOW + 1}, "revealWindow"),
+        ({"stake": protocol.MIN_BOND - 1}, "stake"),
+        ({"stake": protocol.MAX_STAKE + 1}, "stake"),
+        ({"scorer": SCORER}, "scorer"),
+        ({"voting": Voting.QUALITY}, "scorer"),
+        ({"member_stake": protocol.MAX_STAKE + 1}, "memberStake"),
+        ({"reveal_fee": protocol.MIN_REVEAL_FEE - 1}, "revealFee"),
+        ({"reveal_fee": protocol.MAX_STAKE + 1}, "revealFee"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -402,17 +401,24 @@ def test_only_the_sponsor_creates_and_admits() -> None:
 class Adversary(RuleBasedStateMachine):
     """Anybody calls anything at any time; the invariants hold all the same."""
 
-    accounts = st.sampled_from((SPONSOR, AGGREGATOR, RIVAL, *MEMBERS))
+    accounts = st.sampled_from((SPONSOR, AGGREGATOR, RIVAL, *MEMBERS, *VALIDATORS))
+    validators = st.sampled_from((*VALIDATORS, MEMBERS[0], STRANGER))
     numbers = st.integers(0, 7)
     roots = st.sampled_from((ROOT, OTHER, LIE.digest, bytes(32)))
 
-    @initialize()
-    def set_up(self) -> None:
-        self.state, self.task = begin()
+    @initialize(settlement=st.sampled_from(Settlement), voting=st.sampled_from(Voting))
+    def set_up(self, settlement: Settlement, voting: Voting) -> None:
+        scorer = SCORER if voting == Voting.QUALITY else bytes(20)
+        self.state, self.task = begin(
+            validators=3, settlement=settlement, voting=voting, scorer=scorer
+        )
         self.now = 0
-        self.inside = 4 * BOND
-        self.final: dict[int, protocol.Round] = {}
+        self.inside = 7 * BOND
+        self.final: dict[int, tuple[Any, ...]] = {}
+        self.attempts: dict[int, int] = {}
         self.proposed: set[tuple[int, int]] = set()
+        if voting == Voting.QUALITY:
+            self.grade(5)
 
     def attempt(self, call: protocol.Call, sender: bytes) -> bool:
         before = repr(self.state)
@@ -459,19 +465,91 @@ class Adversary(RuleBasedStateMachine):
             assert (number, attempt) not in self.proposed, "two proposals for one round"
             self.proposed.add((number, attempt))
 
+    @rule(lie=st.booleans())
+    def play_a_round(self, lie: bool) -> None:
+        """The next round up to its proposal, in the order that gets furthest."""
+        view = protocol.get_task_view(self.state, self.task)
+        number = view.pending or view.opened + 1
+        self.deposit(AGGREGATOR, BOND)
+        self.open(AGGREGATOR, number)
+        self.everyone_commits(number, 1, ROOT)
+        self.propose(AGGREGATOR, number, 3, LIE.digest if lie else ROOT, False)
+
     @rule(sender=accounts, number=numbers)
     def refute(self, sender: bytes, number: int) -> None:
         before = protocol.get_round(self.state, self.task, number)
+        ballot = protocol.get_ballot(self.state, self.task, number)
         if self.attempt(RefuteTree(self.task, number, (LIE,), 0, (), ()), sender):
-            assert before.phase == Phase.PROPOSED and before.sum_root == LIE.digest
+            assert ballot.bonded and before.sum_root == LIE.digest
 
     @rule(sender=accounts, number=numbers)
     def void(self, sender: bytes, number: int) -> None:
         self.attempt(Void(self.task, number), sender)
 
     @rule(sender=accounts, number=numbers)
+    def lapse(self, sender: bytes, number: int) -> None:
+        self.attempt(Lapse(self.task, number), sender)
+
+    @rule(sender=accounts, number=numbers)
+    def release(self, sender: bytes, number: int) -> None:
+        self.attempt(Release(self.task, number), sender)
+
+    @rule(sender=accounts, number=numbers)
     def finalise(self, sender: bytes, number: int) -> None:
-        self.attempt(Finalise(self.task, number), sender)
+        if self.attempt(Finalise(self.task, number), sender):
+            p = self.state.tasks[self.task].parameters
+            ballot = protocol.get_ballot(self.state, self.task, number)
+            self.attempts[number] = protocol.get_round(self.state, self.task, number).attempt
+            assert p.settlement != Settlement.PROVEN
+            assert ballot.demands == 0
+            if p.settlement == Settlement.QUORUM:
+                assert 0 < ballot.electorate * p.vote_quorum <= ballot.votes * 100
+
+    @rule(sender=validators, amount=st.sampled_from([1, BOND, 3 * BOND]))
+    def stake(self, sender: bytes, amount: int) -> None:
+        self.deposit(sender, amount)
+        self.attempt(Stake(self.task, amount), sender)
+
+    @rule(sender=validators)
+    def unstake(self, sender: bytes) -> None:
+        self.attempt(Unstake(self.task), sender)
+
+    @rule(quality=st.integers(0, 9))
+    def grade(self, quality: int) -> None:
+        self.attempt(Grade(self.task, VALIDATORS, (quality, 1, 2)), SCORER)
+
+    @rule(sender=validators, number=numbers, root=roots)
+    def attest(self, sender: bytes, number: int, root: bytes) -> None:
+        self.attempt(Attest(self.task, number, root, root), sender)
+
+    @rule()
+    def all_attest_the_newest(self) -> None:
+        for sender in VALIDATORS:
+            number = protocol.get_task_view(self.state, self.task).head
+            current = protocol.get_round(self.state, self.task, number)
+            call = Attest(self.task, number, current.sum_root, current.next_root)
+            self.attempt(call, sender)
+
+    @rule(sender=accounts, number=numbers, account=validators)
+    def slash(self, sender: bytes, number: int, account: bytes) -> None:
+        self.attempt(Slash(self.task, number, account), sender)
+
+    @rule(sender=validators, number=numbers, member=st.sampled_from(MEMBERS))
+    def witness(self, sender: bytes, number: int, member: bytes) -> None:
+        self.attempt(Witness(self.task, number, member), sender)
+
+    @rule(sender=accounts, number=numbers, root=roots)
+    def demand(self, sender: bytes, number: int, root: bytes) -> None:
+        sought = Sought(Vector.TREE, (), 0, (), 0, 0, root, ())
+        self.attempt(Demand(self.task, number, sought), sender)
+
+    @rule(sender=accounts, number=numbers)
+    def reveal(self, sender: bytes, number: int) -> None:
+        self.attempt(Reveal(self.task, number, LIE.digest, 0, LIE.data), sender)
+
+    @rule(sender=accounts, number=numbers, root=roots)
+    def expire(self, sender: bytes, number: int, root: bytes) -> None:
+        self.attempt(Expire(self.task, number, root, 0), sender)
 
     @invariant()
     def books_balance(self) -> None:
@@ -481,26 +559,46 @@ class Adversary(RuleBasedStateMachine):
         assert all(b.free >= 0 and b.locked >= 0 for b in held)
 
     @invariant()
-    def bonds_stand_behind_open_proposals(self) -> None:
-        """What is locked is exactly one bond for every proposal that is not final."""
-        rounds = self.state.tasks[self.task].rounds.values()
-        pending = sum(r.phase == Phase.PROPOSED for r in rounds)
-        assert sum(b.locked for b in self.state.balances.values()) == pending * BOND
+    def what_is_locked_stands_behind_something(self) -> None:
+        """What is locked is one bond for every proposal that can be refuted, every stake, and one fee for every demand."""
+        task = self.state.tasks[self.task]
+        bonds = sum(ballot.bonded for ballot in task.ballots.values()) * BOND
+        stakes = sum(standing.stake for standing in task.standings.values())
+        fees = len(task.demands) * task.parameters.reveal_fee
+        assert sum(b.locked for b in self.state.balances.values()) == bonds + stakes + fees
+        for number, current in task.rounds.items():
+            bonded = number in task.ballots and task.ballots[number].bonded
+            assert not bonded or current.phase in {Phase.PROPOSED, Phase.FINAL}
+            assert bonded or current.phase != Phase.PROPOSED
+
+    @invariant()
+    def votes_are_of_the_electorate(self) -> None:
+        """Nobody votes who was not there when the round was opened, nor twice."""
+        task = self.state.tasks[self.task]
+        assert task.votes == sum(standing.weight for standing in task.standings.values())
+        for number in task.ballots:
+            ballot = protocol.get_ballot(self.state, self.task, number)
+            assert 0 <= ballot.votes <= ballot.electorate
 
     @invariant()
     def final_rounds_never_change(self) -> None:
-        """A final round stays as it was, and stands on a final one."""
+        """What a final round says stays as it was, also when those who answered for it pay, and it stands on a final one."""
         rounds = self.state.tasks[self.task].rounds
-        for number, kept in self.final.items():
-            assert rounds[number] == kept
-        self.final = {n: r for n, r in rounds.items() if r.phase == Phase.FINAL}
-        assert all(rounds[r.parent].phase == Phase.FINAL for r in self.final.values())
+        found = {
+            n: (r.parent, r.height, r.count, r.sum_root, r.next_root, r.proposer)
+            for n, r in rounds.items()
+            if r.phase == Phase.FINAL
+        }
+        assert self.final.items() <= found.items()
+        self.final = found
+        assert all(rounds[kept[0]].phase == Phase.FINAL for kept in found.values())
 
     @invariant()
-    def rounds_in_flight_fit_the_slots(self) -> None:
-        """No commitment can be overwritten while its round may still be challenged."""
-        rounds = self.state.tasks[self.task].rounds.values()
-        assert sum(r.phase in (Phase.OPEN, Phase.PROPOSED) for r in rounds) <= PARAMETERS.slots
+    def rounds_in_doubt_fit_the_slots(self) -> None:
+        """No commitment can be overwritten while its round may still be challenged, also if votes made it final."""
+        task = self.state.tasks[self.task]
+        doubted = [n for n, b in task.ballots.items() if b.bonded or task.rounds[n].phase == Phase.OPEN]  # fmt: skip
+        assert all(n > task.opened - PARAMETERS.slots for n in doubted)
 
     @invariant()
     def head_and_pending_stand_on_nothing_refuted(self) -> None:
@@ -525,7 +623,8 @@ class Adversary(RuleBasedStateMachine):
             if current.phase in {Phase.FINAL, Phase.VOID}:
                 return current.phase == Phase.FINAL
             parent = task.rounds[current.parent]
-            return parent.attempt == current.parent_attempt and stands(parent)
+            attempt = self.attempts.get(current.parent, parent.attempt)
+            return attempt == current.parent_attempt and stands(parent)
 
         for number, current in task.rounds.items():
             if current.phase in {Phase.OPEN, Phase.PROPOSED}:

@@ -232,8 +232,9 @@ contract Ledger is ILedger {
         }
         uint8 slots = p.slots;
         if (number > slots) {
-            Phase oldest = _rounds[id][number - slots].phase;
-            if (oldest != Phase.Final && oldest != Phase.Void) revert SlotsFull(number - slots);
+            // Past doubt, and not only final: evidence against it is held to the slots that this one takes over.
+            Round storage oldest = _rounds[id][number - slots];
+            if (oldest.phase == Phase.Open || oldest.bonded) revert SlotsFull(number - slots);
         }
 
         Round storage r = _rounds[id][number];
@@ -332,7 +333,7 @@ contract Ledger is ILedger {
         uint256 members = t.members;
         uint256 settled = uint256(count) + r.excluded;
         if (block.timestamp <= r.commitDeadline && settled != members) revert CommitsOpen(r.commitDeadline);
-        if (sumRoot == 0 || nextRoot == 0 || count < p.quorum || settled > members) revert InvalidProposal();
+        if (sumRoot == 0 || nextRoot == 0 || count < p.quorum || count > members) revert InvalidProposal();
         if (adopt && r.batchCount == 0) revert NoBatch();
         uint128 bond = p.bond;
         _checkBonded(bond);
@@ -487,8 +488,9 @@ contract Ledger is ILedger {
     function stake(bytes32 id, uint256 amount) external {
         Task storage t = _task(id);
         Validator storage v = _validators[id][msg.sender];
+        // Not `stake + amount > MAX_STAKE`, which could overflow.
+        if (amount == 0 || amount > MAX_STAKE - v.standing.stake) revert InvalidStake();
         uint256 total = v.standing.stake + amount;
-        if (amount == 0 || amount > MAX_STAKE || total > MAX_STAKE) revert InvalidStake();
         uint256 free = _balances[msg.sender].free;
         if (free < amount) revert InsufficientBalance(free, amount);
 

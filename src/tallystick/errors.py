@@ -226,7 +226,7 @@ class ParentNotFinal(Refused):
 class SlotsFull(Refused):
     """All of the task's rounds in flight wait for finality."""
 
-    remedy = "Finalise the oldest round first."
+    remedy = "Finalise the oldest round first, or release its bond."
 
 
 class InvalidProof(Refused):

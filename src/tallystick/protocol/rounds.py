@@ -150,6 +150,9 @@ def process_open(state: State, call: Open, sender: Address, now: int) -> tuple[E
 
     A round whose commits closed a whole commit window ago with no proposal may be given a new window instead: too
     few had committed.
+
+    A round takes the slots of the one before it in the ring, so that one must be past doubt: while a bond stands behind it, also
+    if votes or a proof made it final early, evidence is held to its commitments.
     """
     task = get_task(state, call.task)
     if not is_bonded(state, task, sender):
@@ -168,9 +171,9 @@ def process_open(state: State, call: Open, sender: Address, now: int) -> tuple[E
     if call.round != task.opened + 1 or below.height >= p.rounds:
         raise errors.WrongRound(task.opened + 1)
     if call.round > p.slots:
-        oldest = task.rounds[call.round - p.slots]
-        if oldest.phase not in {Phase.FINAL, Phase.VOID}:
-            raise errors.SlotsFull(call.round - p.slots)
+        oldest = call.round - p.slots
+        if task.rounds[oldest].phase == Phase.OPEN or task.ballots[oldest].bonded:
+            raise errors.SlotsFull(oldest)
     task.rounds[call.round] = Round(
         phase=Phase.OPEN,
         parent=task.head,
@@ -279,7 +282,10 @@ def process_exclude(state: State, call: Exclude, sender: Address, now: int) -> t
 
 
 def process_propose(state: State, call: Propose, sender: Address, now: int) -> tuple[Event, ...]:
-    """The roster is fixed once the window has passed, or once every member is counted in or directly excluded."""
+    """The roster is fixed once the window has passed, or once every member is counted in or directly excluded.
+
+    Whom others excluded may be counted: were the count held to the rest, one account that excludes everybody could end the task.
+    """
     task = get_task(state, call.task)
     p = task.parameters
     current = task.rounds.get(call.round, Round())
@@ -292,8 +298,7 @@ def process_propose(state: State, call: Propose, sender: Address, now: int) -> t
     if (
         call.sum_root == ZERO_ROOT
         or call.next_root == ZERO_ROOT
-        or call.count < p.quorum
-        or call.count + current.excluded > len(task.members)
+        or not p.quorum <= call.count <= len(task.members)
     ):
         raise errors.InvalidProposal()
     if call.adopt and current.batch_count == 0:

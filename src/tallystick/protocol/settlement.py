@@ -8,7 +8,7 @@ from .. import errors, fraud
 from .calls import SettleLeaf, SettleRoster
 from .challenges import compute_commitment, get_claim
 from .events import Event, LeafSettled, RosterSettled
-from .state import State, get_ballot, get_task
+from .state import State, get_ballot, get_round, get_task
 from .terms import OPAQUE_RULES, Address
 
 
@@ -17,12 +17,13 @@ def process_settle_roster(
 ) -> tuple[Event, ...]:
     """Direct commitments only. All members are gone through, so that nobody can be left out; whom another than the proposer
     excluded may be counted or not."""
-    if get_task(state, call.task).parameters.rule >= OPAQUE_RULES:
+    task = get_task(state, call.task)
+    if task.parameters.rule >= OPAQUE_RULES:
         raise errors.InvalidProof("rule")
-    task, current, claim = get_claim(state, call.task, call.round)
-    key = (call.round, current.attempt)
+    key = (call.round, get_round(state, call.task, call.round).attempt)
     if key in task.rosters:
         raise errors.AlreadySettled(call.round)
+    _, current, claim = get_claim(state, call.task, call.round)
     people = call.people
     if len(people) != len(task.members) or len(call.entries) != claim.count:
         raise errors.InvalidProof("people")
@@ -51,18 +52,19 @@ def process_settle_roster(
 def process_settle_leaf(
     state: State, call: SettleLeaf, sender: Address, now: int
 ) -> tuple[Event, ...]:
-    task, current, claim = get_claim(state, call.task, call.round)
-    key = (call.round, current.attempt)
+    task = get_task(state, call.task)
+    key = (call.round, get_round(state, call.task, call.round).attempt)
     if task.rosters.get(key) != call.entries:
         raise errors.InvalidProof("entries")
-    settled = task.leaves.setdefault(key, set())
+    settled = task.leaves.get(key, set())
     if call.leaf in settled:
         raise errors.AlreadySettled(call.round)
+    _, _, claim = get_claim(state, call.task, call.round)
     if not fraud.is_right_leaf(
         claim, call.leaf, call.entries, call.parts, call.base, call.following
     ):
         raise errors.InvalidProof("following")
-    settled.add(call.leaf)
+    task.leaves[key] = settled | {call.leaf}
     ballot = get_ballot(state, call.task, call.round)
     task.ballots[call.round] = replace(ballot, settled=ballot.settled + 1)
     return (LeafSettled(call.task, call.round, call.leaf),)
