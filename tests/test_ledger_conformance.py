@@ -317,14 +317,14 @@ class Sameness(RuleBasedStateMachine):
 
     def compare(self) -> None:
         """What can be read is the same everywhere."""
-        views = []
+        views, numbers = [], self.opened()
         for chain, task, start in zip(self.chains, self.tasks, self.starts(), strict=True):
             views.append(
                 (
                     chain.task(task),
-                    [timeless(chain.round(task, n)) for n in range(6)],
-                    [[_held(chain, task, n, m) for n in range(6)] for m in MEMBERS],
-                    self.votes_of(chain, task),
+                    [timeless(chain.round(task, n)) for n in numbers],
+                    [[_held(chain, task, n, m) for n in numbers] for m in MEMBERS],
+                    self.votes_of(chain, task, numbers),
                     [chain.balance(address_of(s)) for s in SIGNERS[2:]],
                     chain.balance(address_of(AGGREGATOR)).free - start,
                     chain.is_member(task, MEMBERS[0]),
@@ -333,14 +333,18 @@ class Sameness(RuleBasedStateMachine):
             )
         assert all(view == views[0] for view in views), views
 
-    def votes_of(self, chain: Any, task: bytes) -> Any:
+    def opened(self) -> range:
+        """The rounds that there are, and one that is not."""
+        return range(self.chains[0].task(self.tasks[0]).opened + 2)
+
+    def votes_of(self, chain: Any, task: bytes, numbers: range) -> Any:
         """All that can be read of votes, stakes and exclusions."""
         voters = [address_of(signer) for signer in (*VALIDATORS, SIGNERS[3])]
         return (
-            [chain.ballot(task, n) for n in range(6)],
+            [chain.ballot(task, n) for n in numbers],
             [chain.standing(task, voter) for voter in voters],
-            [[chain.attested(task, n, voter) for n in range(1, 4)] for voter in voters],
-            [chain.excluders(task, n, MEMBERS[0]) for n in range(1, 4)],
+            [[chain.attested(task, n, voter) for n in numbers[1:]] for voter in voters],
+            [chain.excluders(task, n, MEMBERS[0]) for n in numbers[1:]],
         )
 
     def starts(self) -> list[int]:
@@ -760,12 +764,13 @@ def test_a_node_agrees(node: str) -> None:
 
         def compare(self) -> None:
             """Bonds of earlier scenarios stay locked on a shared node, so only this task's views are compared."""
+            numbers = self.opened()
             views = [
                 (
                     chain.task(task),
-                    [timeless(chain.round(task, n)) for n in range(6)],
-                    [[_held(chain, task, n, m) for n in range(6)] for m in MEMBERS],
-                    self.votes_of(chain, task),
+                    [timeless(chain.round(task, n)) for n in numbers],
+                    [[_held(chain, task, n, m) for n in numbers] for m in MEMBERS],
+                    self.votes_of(chain, task, numbers),
                 )
                 for chain, task in zip(self.chains, self.tasks, strict=True)
             ]
