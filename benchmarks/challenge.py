@@ -13,6 +13,7 @@ import sys
 from dataclasses import replace
 
 from tallystick import keys, ledger, merkle
+from tallystick.encoding import default_fan_in, default_leaf_words
 from tallystick.fraud import Opening
 from tallystick.ledger import address_of
 from tallystick.protocol import (
@@ -31,7 +32,8 @@ from tallystick.sumtree import Entry, SumNode, shape, widths
 
 from .record import Figure, save
 
-WORDS, LEAF, FAN_IN, LIMIT = 1_000_000, 64, 4, 350_000
+WORDS, LIMIT = 1_000_000, 350_000
+LEAF, FAN_IN = default_leaf_words(WORDS), default_fan_in(WORDS)
 MEMBERS = (10, 100, 1_000, 10_000)
 SLOTS = 2
 

@@ -1,6 +1,6 @@
 """Round time with a ledger over the same loop without: 10 members, a model of 1M float32, in process and on Ray.
 
-    python -m benchmarks.round_time [--engines local,ray] [--ledger embedded:] [--quick]
+    python -m benchmarks.round_time [--engines local,ray] [--ledger embedded:] [--validators 2] [--quick]
 
 Two kinds of member:
   bare       returns its arrays unchanged: nothing is measured but Flower and Tallystick. The worst case, and no training.
@@ -9,7 +9,8 @@ Two kinds of member:
 With the ledger on, every member checks the model's root, hashes and stores its update, commits in its own transaction; the server
 re-hashes each, builds the sum tree, stores the next model and proposes. With it off, the same strategy sums the same integers.
 Medians over ROUNDS rounds of each after one that warms up, in one process; rounds with and without alternate, so that a busy
-machine slows both.
+machine slows both. Once more on Ray with members that train, VALIDATORS processes of `tallystick validate` recompute every
+proposal on the same cores. They do so while the next round trains, so there rounds with the ledger follow each other.
 """
 
 from __future__ import annotations
@@ -19,12 +20,15 @@ import itertools
 import logging
 import shutil
 import statistics
+import subprocess
 import sys
 import tempfile
 import threading
 import time
 import warnings
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +56,12 @@ BATCH = 32
 SIZES = (784, 1000, 200, 10)
 SEED = 1
 LIMIT = 1.25
+VALIDATORS = 2
+PATIENCE = 300
+"""Seconds that a validator may take to judge a round."""
+
+Seconds = dict[str, list[float]]
+Judged = Callable[[int], None]
 
 
 def initial() -> dict[str, np.ndarray[Any, Any]]:
@@ -118,37 +128,86 @@ def client(training: bool, settings: dict[str, Any]) -> ClientApp:
     return app
 
 
-def alternate(grid: Grid, settings: dict[str, Any], count: int) -> dict[str, list[float]]:
-    """Seconds of `count` rounds of each kind after the first, one with the ledger and one without in turn."""
-    seconds: dict[str, list[float]] = {"on": [], "off": []}
+def run(
+    grid: Grid, settings: dict[str, Any], count: int, told: Callable[[float], None] | None = None
+) -> list[float]:
+    """Seconds of `count` rounds after one that warms up. `told` hears of each round, and the next waits for it."""
+    seconds: list[float] = []
+
+    def record(found: Record) -> None:
+        seconds.append(found["seconds"]["total"])
+        if told:
+            told(seconds[-1])
+
+    strategy = flower.Verifiable(
+        FedAvg(fraction_evaluate=0.0, min_train_nodes=MEMBERS, min_available_nodes=MEMBERS),
+        **settings,
+        signer=keys.demo(SEED, "aggregator", 0),
+        on_round=record,
+    )
+    strategy.start(grid, arrays_record(initial()), num_rounds=count + 1)
+    return seconds[1:]
+
+
+def alternate(grid: Grid, settings: dict[str, Any], count: int) -> Seconds:
+    """Rounds with the ledger and without in turn."""
     turn = {"on": threading.Semaphore(1), "off": threading.Semaphore(0)}
+    given = {"on": settings, "off": {"ledger": None}}
 
-    def loop(kind: str) -> None:
-        other = "off" if kind == "on" else "on"
+    def loop(kind: str) -> list[float]:
+        left, other = itertools.count(count, -1), "off" if kind == "on" else "on"
 
-        def told(record: Record) -> None:
-            seconds[kind].append(record["seconds"]["total"])
+        def told(_: float) -> None:
             turn[other].release()
-            if len(seconds[kind]) <= count:
+            if next(left):
                 turn[kind].acquire()
 
-        given = settings if kind == "on" else {"ledger": None}
-        strategy = flower.Verifiable(
-            FedAvg(fraction_evaluate=0.0, min_train_nodes=MEMBERS, min_available_nodes=MEMBERS),
-            **given,
-            signer=keys.demo(SEED, "aggregator", 0),
-            on_round=told,
-        )
         turn[kind].acquire()
-        strategy.start(grid, arrays_record(initial()), num_rounds=count + 1)
+        return run(grid, given[kind], count, told)
 
     with ThreadPoolExecutor(2) as pool:
-        list(pool.map(loop, seconds))
-    return {kind: times[1:] for kind, times in seconds.items()}
+        return dict(zip(given, pool.map(loop, given), strict=True))
 
 
-def measure(engine: str, training: bool, url: str, count: int) -> dict[str, list[float]]:
-    """Set up a task in a folder of its own, and alternate on it."""
+def watched(grid: Grid, settings: dict[str, Any], count: int, validators: int) -> Seconds:
+    """Rounds without the ledger, and then rounds with it and validators beside, until they have judged the last."""
+    off = run(grid, {"ledger": None}, count)
+    with validating(settings, validators) as judged:
+        rounds = itertools.count(1)
+        on = run(grid, settings, count, lambda _: judged(1) if next(rounds) == 1 else None)
+        judged(count + 1)
+    return {"on": on, "off": off}
+
+
+@contextmanager
+def validating(settings: dict[str, Any], validators: int) -> Iterator[Judged]:
+    """Processes of `tallystick validate`. What this gives waits until all of them have found so many rounds right."""
+    command = [sys.executable, "-m", "tallystick", "validate", "--dry-run", "--json", "--every", "0.5"]  # fmt: skip
+    command += ["--ledger", settings["ledger"], "--store", settings["store"]]
+    command += ["--task", settings["task"].hex()]
+    said = [Path(settings["store"]).with_name(f"validator-{k}.jsonl") for k in range(validators)]
+    processes = []
+    for path in said:
+        with path.open("wb") as file:
+            processes.append(subprocess.Popen(command, stdout=file, stderr=subprocess.DEVNULL))
+
+    def judged(rounds: int) -> None:
+        until = time.monotonic() + PATIENCE
+        while min(path.read_text().count('"verdict": "right"') for path in said) < rounds:
+            if time.monotonic() > until or any(each.poll() is not None for each in processes):
+                raise RuntimeError(f"a validator has not found round {rounds} right. See validate --once.")  # fmt: skip
+            time.sleep(0.05)
+
+    try:
+        yield judged
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+
+
+def measure(engine: str, training: bool, url: str, count: int, validators: int = 0) -> Seconds:
+    """Set up a task in a folder of its own, and run rounds of it with and without the ledger."""
     folder = Path(tempfile.mkdtemp(prefix="tallystick-bench-"))
     scheme, _, query = url.partition("?")
     settings: dict[str, Any] = {
@@ -164,24 +223,29 @@ def measure(engine: str, training: bool, url: str, count: int) -> dict[str, list
         members=[address_of(keys.demo(SEED, "member", k)) for k in range(MEMBERS)],
         rounds=1000,
     )
+
+    def both(grid: Grid) -> Seconds:
+        if validators:
+            return watched(grid, settings, count, validators)
+        return alternate(grid, settings, count)
+
     try:
         app = client(training, settings)
-        if engine == "local":
-            return alternate(LocalGrid(app, MEMBERS), settings, count)
-        return _on_ray(app, lambda grid: alternate(grid, settings, count))
+        return both(LocalGrid(app, MEMBERS)) if engine == "local" else _on_ray(app, both)
     finally:
         close_ledgers()
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _on_ray(app: ClientApp, run: Any) -> dict[str, list[float]]:
+def _on_ray(app: ClientApp, both: Callable[[Grid], Seconds]) -> Seconds:
     from flwr.simulation import run_simulation
 
-    server, found = ServerApp(), {}
+    server = ServerApp()
+    found: Seconds = {}
 
     @server.main()
     def main(grid: Grid, context: Context) -> None:
-        found.update(run(grid))
+        found.update(both(grid))
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -201,37 +265,41 @@ def main() -> int:
     parser.add_argument("--members-do", default="bare,training")
     parser.add_argument("--ledger", default="embedded:")
     parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument("--validators", type=int, default=VALIDATORS, help="0: not beside any")
     parser.add_argument("--quick", action="store_true", help="two rounds of each")
     parser.add_argument("--dry", action="store_true", help="print only, write nothing")
     options = parser.parse_args()
     logging.getLogger("flwr").setLevel(logging.ERROR)
     rounds = 2 if options.quick else options.rounds
+    asked = list(itertools.product(options.engines.split(","), options.members_do.split(","), [0]))
+    if ("ray", "training", 0) in asked and options.validators:
+        asked.append(("ray", "training", options.validators))
     rows: list[dict[str, Any]] = []
-    for engine in options.engines.split(","):
-        for kind in options.members_do.split(","):
-            began = time.perf_counter()
-            times = measure(engine, kind == "training", options.ledger, rounds)
-            off, on = statistics.median(times["off"]), statistics.median(times["on"])
-            rows.append(
-                {
-                    "engine": engine,
-                    "members": kind,
-                    "off_seconds": round(off, 4),
-                    "on_seconds": round(on, 4),
-                    "ratio": round(on / off, 3),
-                    "rounds_each": len(times["on"]),
-                    "took_seconds": round(time.perf_counter() - began, 1),
-                }
-            )
-            print(f"{engine}, {kind}: {off:.3f} s without, {on:.3f} s with", flush=True)
+    for engine, kind, validators in asked:
+        began = time.perf_counter()
+        times = measure(engine, kind == "training", options.ledger, rounds, validators)
+        off, on = statistics.median(times["off"]), statistics.median(times["on"])
+        rows.append(
+            {
+                "engine": engine,
+                "members": kind,
+                "validators": validators,
+                "off_seconds": round(off, 4),
+                "on_seconds": round(on, 4),
+                "ratio": round(on / off, 3),
+                "rounds_each": len(times["on"]),
+                "took_seconds": round(time.perf_counter() - began, 1),
+            }
+        )
+        print(f"{_name(rows[-1])}: {off:.3f} s without, {on:.3f} s with", flush=True)
     lines = [
-        "| engine | members | s/round without | s/round with | ratio | s more a round |",
-        "| --- | --- | ---: | ---: | ---: | ---: |",
+        "| engine | members | validators | s/round without | s/round with | ratio | s more a round |",
+        "| --- | --- | ---: | ---: | ---: | ---: | ---: |",
     ]
     for row in rows:
         off, on = row["off_seconds"], row["on_seconds"]
         lines.append(
-            f"| {row['engine']} | {row['members']} | {off:.3f} | {on:.3f} | {row['ratio']:.2f} | {on - off:.3f} |"
+            f"| {row['engine']} | {row['members']} | {row['validators']} | {off:.3f} | {on:.3f} | {row['ratio']:.2f} | {on - off:.3f} |"
         )
     if options.dry:
         print("\n".join(lines))
@@ -239,16 +307,18 @@ def main() -> int:
     size = sum(array.size for array in initial().values())
     about = (
         f"Seconds per round with a ledger ({options.ledger}) and without, {MEMBERS} members, {size:,} float32. Medians of "
-        f"{rounds} rounds of each, in turn. *Training* members do one epoch over {EXAMPLES:,} images in numpy; *bare* ones return what "
-        "they got, so that nothing is measured but Flower and Tallystick: the worst case. "
-        f"The limit of {LIMIT} is held against training members only; bare ratios are reported beside it, whatever they are."
+        f"{rounds} rounds of each, in turn. *Training* members do one epoch over {EXAMPLES:,} images in numpy, which is "
+        "little: what the ledger adds does not grow with it, and members that train for longer see a smaller ratio. *Bare* ones return what they got, "
+        "so that nothing is measured but Flower and Tallystick: the worst case. With *validators*, so many processes of "
+        "`tallystick validate` recompute every proposal on the same cores, while the next round trains. "
+        f"The limit of {LIMIT} is held against training members without validators only; the other ratios are reported beside it, whatever they are."
     )
     figures = [
         Figure(
-            f"round time with ledger / without, {row['engine']}, {row['members']} members",
+            f"round time with ledger / without, {_name(row)}",
             f"{row['ratio']:.2f}",
-            f"≤ {LIMIT}" if row["members"] == "training" else "not held to one",
-            row["ratio"] <= LIMIT if row["members"] == "training" else None,
+            f"≤ {LIMIT}" if _is_held(row) else "not held to one",
+            row["ratio"] <= LIMIT if _is_held(row) else None,
         )
         for row in rows
     ]
@@ -256,6 +326,15 @@ def main() -> int:
     return int(
         not save("round_time", name, about, "\n".join(lines), rows, figures, rounds < ROUNDS)
     )
+
+
+def _name(row: dict[str, Any]) -> str:
+    beside = f", {row['validators']} validators" if row["validators"] else ""
+    return f"{row['engine']}, {row['members']} members{beside}"
+
+
+def _is_held(row: dict[str, Any]) -> bool:
+    return row["members"] == "training" and not row["validators"]
 
 
 if __name__ == "__main__":

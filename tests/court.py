@@ -23,6 +23,7 @@ from tallystick.protocol import (
     Open,
     Phase,
     Propose,
+    Settlement,
 )
 from tallystick.roles import auditor, finality, sponsor
 from tallystick.roles.aggregator import Aggregator
@@ -66,6 +67,8 @@ class Court:
     commit_window: int = 600
     pay: bool = False
     """Whether accounts need the node's money for gas."""
+    settlement: int = Settlement.WINDOW
+    vote_quorum: int = 67
     store: store.Store = field(init=False)
 
     def __post_init__(self) -> None:
@@ -90,6 +93,8 @@ class Court:
             fan_in=FAN_IN,
             commit_window=self.commit_window,
             challenge_window=3600,
+            settlement=self.settlement,
+            vote_quorum=self.vote_quorum,
         )
         self.parameters = self.ledger.task(self.task).parameters
         for proposer in (self.liar, self.honest):

@@ -201,7 +201,9 @@ class Claimed:
 
 
 def timeless(found: Any) -> Any:
-    return replace(found, **dict.fromkeys(TIMES & set(found.__dataclass_fields__), 0))
+    """Times differ between ledgers; whether there is one does not."""
+    times = TIMES & set(found.__dataclass_fields__)
+    return replace(found, **{name: int(getattr(found, name) > 0) for name in times})
 
 
 class Specification:

@@ -68,6 +68,28 @@ def test_damage_names_its_leaf(shelf: store.Store) -> None:
     assert np.array_equal(shelf.get(root, Kind.UPDATE, 64, 1000), WORDS), "putting again repairs"
 
 
+def test_words_of_another_root_are_not_kept(shelf: store.Store) -> None:
+    """Who is sent words under a root keeps them only if they hash to it."""
+    before = set(shelf.roots())
+    with pytest.raises(RootMismatch, match=bytes(32).hex()):
+        shelf.put(Kind.UPDATE, WORDS + 1, 8, bytes(32))
+    assert set(shelf.roots()) == before
+    root = shelf.put(Kind.UPDATE, WORDS + 1, 8)
+    assert shelf.put(Kind.UPDATE, WORDS + 1, 8, root) == root
+
+
+@pytest.mark.parametrize("place", [0, 40, -1])
+def test_putting_a_damaged_blob_again_repairs_it(shelf: store.Store, place: int) -> None:
+    """What is damaged, be it header, words or table, is written again by whoever has the words."""
+    root = shelf.put(Kind.UPDATE, WORDS, 8)
+    good = bytearray(shelf.path(root).read_bytes())
+    bad = good.copy()
+    bad[place] ^= 1
+    shelf.path(root).write_bytes(bad)
+    assert shelf.put(Kind.UPDATE, WORDS, 8, root) == root
+    assert shelf.path(root).read_bytes() == good
+
+
 @pytest.mark.parametrize("cut", [0, 10, HEADER_BYTES, HEADER_BYTES + 100, -1])
 def test_a_truncated_blob_is_refused(shelf: store.Store, cut: int) -> None:
     """Half a file is called truncated, not read."""

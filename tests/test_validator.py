@@ -529,7 +529,7 @@ def test_hidden_data_is_reported_and_judged_when_it_appears(court: Make, what: s
     path = at.store.path(gone)
     held = path.read_bytes()
     path.unlink()
-    judge = at.validator()
+    judge = Validator(at.ledger, at.store, None, at.task)
     for _ in range(2):
         (verdict,) = judge.watch()
         assert verdict.lie is None

@@ -310,7 +310,8 @@ contract Ledger is ILedger {
         Exclusion storage exclusion = _excluders[id][number][member][direct];
         if (exclusion.by != address(0)) revert AlreadyExcluded(member);
         exclusion.by = msg.sender;
-        if (reason == WITHHELD) exclusion.deadline = uint40(block.timestamp + t.parameters.revealWindow);
+        uint40 deadline = reason == WITHHELD ? uint40(block.timestamp + t.parameters.revealWindow) : 0;
+        if (deadline != 0) exclusion.deadline = deadline;
         if (direct == 1) {
             if (held != _held(number, _digest(id, number, member, weight, root))) revert NotCommitted(member);
             // Only these are counted, for only they cannot be forged: see the specification.
@@ -319,7 +320,7 @@ contract Ledger is ILedger {
             if (held == 0 || _ask() == 0) revert NotCommitted(member);
         }
 
-        emit Excluded(id, number, member, reason);
+        emit Excluded(id, number, member, reason, deadline);
     }
 
     /// @inheritdoc ILedger

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.30;
 
-import {Accused, Entry, Opening, Placed, Signed, SumNode, Vector} from "../src/interfaces/Evidence.sol";
-import {Fault} from "../src/interfaces/ILedger.sol";
+import {Accused, Entry, Opening, Placed, Signed, SumNode} from "../src/interfaces/Evidence.sol";
 import {Builder, Lie, Member, Tally, Tree} from "./Builder.sol";
 import "./Fixture.sol";
 
@@ -62,10 +61,10 @@ abstract contract Court is Fixture {
         t.roster = _roster(seed, count, dimension);
     }
 
-    /// @dev A task with these members, and its first round open.
-    function _start(Tally memory t) internal {
+    /// @dev A task for these members' vectors.
+    function _shaped(Tally memory t) internal pure returns (Parameters memory p) {
         t.baseTree = Builder.vector(t.base, LEAF_WORDS, 4);
-        Parameters memory p = parameters();
+        p = parameters();
         p.genesis = t.baseTree.root();
         p.dimension = uint64(t.base.length);
         p.leafWords = uint32(LEAF_WORDS);
@@ -74,6 +73,10 @@ abstract contract Court is Fixture {
         p.maxWeight = MAX_WEIGHT;
         p.maxMembers = 10;
         p.slots = 4;
+    }
+
+    /// @dev Creates a task with these members.
+    function _found(Tally memory t, Parameters memory p) internal {
         address[] memory accounts = new address[](t.roster.length);
         for (uint256 i; i < accounts.length; ++i) {
             accounts[i] = t.roster[i].account;
@@ -82,6 +85,11 @@ abstract contract Court is Fixture {
         id = ledger.createTask(p);
         ledger.admit(id, accounts);
         vm.stopPrank();
+    }
+
+    /// @dev A task with these members, and its first round open.
+    function _start(Tally memory t) internal {
+        _found(t, _shaped(t));
         _open(1);
     }
 
@@ -297,5 +305,43 @@ abstract contract Court is Fixture {
             keccak256(_refusal(call)) == keccak256(abi.encodeWithSelector(InvalidProof.selector, part)),
             string.concat("not refused for its ", part)
         );
+    }
+
+    /* AVAILABILITY */
+
+    /// @dev Asks for the node at `position`, `height` levels above the leaves.
+    function _sought(Tree memory t, uint256 height, uint256 position) internal pure returns (Sought memory s) {
+        (s.height, s.position) = (uint8(height), uint64(position));
+        s.digest = t.levels[height < t.levels.length ? height : t.levels.length - 1][position];
+        s.siblings = t.auditPath(height, position);
+    }
+
+    /// @dev What answers for that node: a leaf, or the digests of a level below.
+    function _answer(Tree memory t, uint256 height, uint256 position) internal pure returns (bytes memory data) {
+        if (height == 0) return t.leaves[position];
+        uint256 step = height < 7 ? height : 7;
+        bytes32[] memory below = t.levels[height - step];
+        uint256 first = position << step;
+        uint256 pieces = below.length - first;
+        if (pieces > 1 << step) pieces = 1 << step;
+        data = new bytes(32 * pieces);
+        for (uint256 i; i < pieces; ++i) {
+            bytes32 digest = below[first + i];
+            assembly {
+                mstore(add(add(data, 32), mul(i, 32)), digest)
+            }
+        }
+    }
+
+    /// @dev The bytes behind a digest of the sum tree.
+    function _document(Entry memory e) internal pure returns (bytes memory) {
+        return bytes.concat(hex"02", bytes20(e.member), bytes4(e.weight), e.root);
+    }
+
+    function _document(SumNode memory n) internal pure returns (bytes memory data) {
+        data = bytes.concat(hex"03", bytes4(n.count), bytes8(n.weight), n.vectorRoot);
+        for (uint256 i; i < n.children.length; ++i) {
+            data = bytes.concat(data, n.children[i]);
+        }
     }
 }

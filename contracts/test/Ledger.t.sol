@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.30;
 
+import {Entry, Opening} from "../src/interfaces/Evidence.sol";
 import "./Fixture.sol";
 
 contract Spendthrift {
@@ -136,6 +137,44 @@ contract LedgerTest is Fixture {
         _refused(p, "bounty");
         p.bounty = 91;
         _refused(p, "bounty");
+        _voting_parameters_are_refused_by_name();
+    }
+
+    function _voting_parameters_are_refused_by_name() internal {
+        Parameters memory p = parameters();
+        p.settlement = 4;
+        _refused(p, "settlement");
+        p = parameters();
+        p.voting = 3;
+        _refused(p, "voting");
+        p = parameters();
+        p.voteQuorum = 50;
+        _refused(p, "voteQuorum");
+        p.voteQuorum = 101;
+        _refused(p, "voteQuorum");
+        p = parameters();
+        p.revealWindow = 1;
+        _refused(p, "revealWindow");
+        p.revealWindow = 365 days + 1;
+        _refused(p, "revealWindow");
+        p = parameters();
+        p.stake = STAKE - 1;
+        _refused(p, "stake");
+        p.stake = 1e25 + 1;
+        _refused(p, "stake");
+        p = parameters();
+        p.scorer = SCORER;
+        _refused(p, "scorer");
+        (p.voting, p.scorer) = (2, address(0));
+        _refused(p, "scorer");
+        p = parameters();
+        p.memberStake = 1e25 + 1;
+        _refused(p, "memberStake");
+        p = parameters();
+        p.revealFee = FEE - 1;
+        _refused(p, "revealFee");
+        p.revealFee = 1e25 + 1;
+        _refused(p, "revealFee");
     }
 
     /// Members are admitted by the sponsor, once each, up to the maximum.
@@ -183,6 +222,29 @@ contract LedgerTest is Fixture {
         ledger.finalise(ROOT, 1);
         vm.expectRevert(abi.encodeWithSelector(RoundNotOpen.selector, 1));
         ledger.commit(ROOT, 1, 1, ROOT);
+        vm.expectRevert(abi.encodeWithSelector(NotProposed.selector, 1));
+        ledger.attest(ROOT, 1, ROOT, ROOT);
+        Sought memory s;
+        bytes[] memory calls = new bytes[](15);
+        calls[0] = abi.encodeCall(ledger.release, (ROOT, 1));
+        calls[1] = abi.encodeCall(ledger.lapse, (ROOT, 1));
+        calls[2] = abi.encodeCall(ledger.stake, (ROOT, 1));
+        calls[3] = abi.encodeCall(ledger.unstake, ROOT);
+        calls[4] = abi.encodeCall(ledger.grade, (ROOT, members, new uint32[](0)));
+        calls[5] = abi.encodeCall(ledger.slash, (ROOT, 1, RIVAL));
+        calls[6] = abi.encodeCall(ledger.witness, (ROOT, 1, RIVAL));
+        calls[7] = abi.encodeCall(ledger.demand, (ROOT, 1, s));
+        calls[8] = abi.encodeCall(ledger.reveal, (ROOT, 1, ROOT, 0, ""));
+        calls[9] = abi.encodeCall(ledger.expire, (ROOT, 1, ROOT, 0));
+        calls[10] = abi.encodeCall(ledger.settleRoster, (ROOT, 1, members, new Entry[](0)));
+        Opening memory o;
+        calls[11] = abi.encodeCall(ledger.settleLeaf, (ROOT, 1, 0, new Entry[](0), new Opening[](0), o, o));
+        calls[12] = abi.encodeCall(ledger.ballot, (ROOT, 1));
+        calls[13] = abi.encodeCall(ledger.stakeOf, (ROOT, RIVAL));
+        calls[14] = abi.encodeCall(ledger.attested, (ROOT, 1, RIVAL));
+        for (uint256 i; i < calls.length; ++i) {
+            _refused(RIVAL, calls[i], refusal);
+        }
     }
 
     /* MONEY */
@@ -382,7 +444,7 @@ contract LedgerTest is Fixture {
         vm.expectRevert(abi.encodeWithSelector(NotCommitted.selector, members[1]));
         _exclude(AGGREGATOR, members[1], 7, ROOT, 1);
         vm.expectEmit(true, true, true, true);
-        emit Excluded(id, 1, members[0], 2);
+        emit Excluded(id, 1, members[0], 2, 0);
         _exclude(AGGREGATOR, members[0], 7, ROOT, 2);
         vm.expectRevert(abi.encodeWithSelector(AlreadyExcluded.selector, members[0]));
         _exclude(AGGREGATOR, members[0], 7, ROOT, 2);

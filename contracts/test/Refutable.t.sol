@@ -100,6 +100,103 @@ contract RefutableTest is Court {
         require(locked == BOND && ledger.slashed() == 0, "slashed");
     }
 
+    /// @dev The tree of a vector of the round, and where to look in it.
+    function _anyTree(Case memory c, uint256 kind, uint256 level, uint256 index, uint256 who)
+        internal
+        pure
+        returns (Tree memory tree, Sought memory s)
+    {
+        uint256 vector = _pick(c, 61 + kind, c.adopt ? 4 : 3);
+        tree = vector == 0
+            ? c.t.vectors[level - 1][index]
+            : vector == 1 ? c.t.roster[who].update : vector == 2 ? c.t.nextTree : c.batch.batch();
+        // One in four from above the root, which is a place too.
+        uint256 top = tree.levels.length - 1;
+        uint256 height = _pick(c, 62 + kind, 4) == 0 ? top + _pick(c, 63 + kind, 41 - top) : _pick(c, 63 + kind, top + 1);
+        s = _sought(tree, height, _pick(c, 64 + kind, tree.levels[height < top ? height : top].length));
+        s.vector = uint8(vector);
+        if (vector == 0) (s.path, s.index) = (c.t.path(level, index), uint32(index));
+        if (vector == 1) {
+            (s.path, s.index, s.entries) = (c.t.path(1, who / c.t.fanIn), uint32(who), new Entry[](1));
+            s.entries[0] = c.t.roster[who].entry();
+        }
+    }
+
+    /// @dev A node of the sum tree, or an entry of the roster at level 0, and its bytes.
+    function _anyDocument(Case memory c, uint256 level, uint256 index, uint256 who, bool entry)
+        internal
+        pure
+        returns (Sought memory s, bytes memory data)
+    {
+        if (entry) (level, index) = (0, who);
+        data = entry ? _document(c.t.roster[who].entry()) : _document(c.t.nodes[level - 1][index]);
+        (s.vector, s.index, s.digest) = (uint8(Vector.Tree), uint32(index), Merkle.leafHash(data));
+        if (level < c.t.nodes.length) s.path = c.t.path(level + 1, index / c.t.fanIn);
+    }
+
+    function _tries(bytes memory call) internal returns (bool ok, bytes memory reason) {
+        vm.prank(RIVAL);
+        (ok, reason) = address(ledger).call(call);
+    }
+
+    /// @dev Reveals whatever of the tree has that digest, as an honest proposer would.
+    function _finds(Tree memory tree, Sought memory s) internal returns (bool ok) {
+        for (uint256 height; height < tree.levels.length + 7 && !ok; ++height) {
+            uint256 level = height < tree.levels.length ? height : tree.levels.length - 1;
+            if (height >= 7 && height - 7 >= tree.levels.length) break;
+            for (uint256 i; i < tree.levels[level].length && !ok; ++i) {
+                if (tree.levels[level][i] != s.digest) continue;
+                bytes memory data = _answer(tree, height, i);
+                uint32 pieces = height == 0 ? 0 : uint32(data.length / 32);
+                (ok,) = _tries(abi.encodeCall(ledger.reveal, (id, 1, s.digest, pieces, data)));
+            }
+        }
+    }
+
+    /// Whatever is demanded of an honest proposal, its tree has the answer, also to a demand with one bit changed; and whoever answers
+    /// is never struck out.
+    function testFuzz_honest_proposals_answer(uint256 seed) public {
+        Case memory c = _case(seed);
+        c.t.combine();
+        _proposeTally(c.t, c.adopt);
+        for (uint256 kind; kind < 4; ++kind) {
+            uint256 level = 1 + _pick(c, 20 + kind, c.t.nodes.length);
+            uint256 index = _pick(c, 30 + kind, c.t.nodes[level - 1].length);
+            uint256 who = _pick(c, 50 + kind, c.t.roster.length);
+            Tree memory tree;
+            Sought memory s;
+            bytes memory data;
+            if (kind == 0) (s, data) = _anyDocument(c, level, index, who, _pick(c, 60, 2) == 0);
+            else (tree, s) = _anyTree(c, 10 * kind, level, index, who);
+            bytes memory call = abi.encodeCall(ledger.demand, (id, 1, s));
+            (bool ok, bytes memory reason) = _tries(call);
+            if (ok) {
+                uint32 pieces = s.path.length == 0 ? NODE : DOCUMENT;
+                if (kind == 0) (ok,) = _tries(abi.encodeCall(ledger.reveal, (id, 1, s.digest, pieces, data)));
+                else ok = _finds(tree, s);
+                require(ok, "an honest proposal has no answer");
+            } else {
+                bytes memory single = abi.encodeWithSelector(InvalidProof.selector, "height");
+                require(keccak256(reason) == keccak256(single), "refused");
+            }
+            uint256 place = 68 + _pick(c, 70 + kind, call.length - 68);
+            call[place] = bytes1(uint8(call[place]) ^ uint8(1 << _pick(c, 80 + kind, 8)));
+            (ok,) = _tries(call);
+            if (!ok) continue;
+            if (kind == 0) {
+                (ok,) = _tries(abi.encodeCall(ledger.reveal, (id, 1, s.digest, NODE, data)));
+                if (!ok) (ok,) = _tries(abi.encodeCall(ledger.reveal, (id, 1, s.digest, DOCUMENT, data)));
+            } else {
+                ok = _finds(tree, s);
+            }
+            require(ok, "an honest proposal has no answer to a changed demand");
+        }
+        vm.warp(vm.getBlockTimestamp() + 50);
+        ledger.finalise(id, 1);
+        (uint256 free,) = ledger.balance(AGGREGATOR);
+        require(free == 2 * BOND && ledger.slashed() == 0, "slashed");
+    }
+
     /// One wrong word, in any node's sums or in the next model, is refuted.
     /// forge-config: ci.fuzz.runs = 3500
     function testFuzz_wrong_words_are_refuted(uint256 seed) public {

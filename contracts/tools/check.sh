@@ -14,7 +14,7 @@ forge="node_modules/@foundry-rs/forge-$platform/bin/forge"
 python="../.venv/bin/python"
 [ -x "$forge" ] || { echo "no $forge: run npm install --no-save in contracts/"; exit 1; }
 # Their gas is that of the tests' own work.
-untimed="Invariants|Vectors|RefutableTest|ChallengeTest|BatchTest|RecoveryTest|EvidenceTest"
+untimed="Invariants|Vectors|RefutableTest|ChallengeTest|BatchTest|RecoveryTest|EvidenceTest|VotesTest|AvailabilityTest|SettlementTest"
 
 echo "-- format"; "$forge" fmt --check
 echo "-- build"; "$forge" build --quiet

@@ -115,12 +115,15 @@ def layout_of(arrays: Arrays) -> Layout:
 
 def default_leaf_words(size: int) -> int:
     """Words per leaf that suit a model of `size` words: small leaves for cheap challenges, larger for fast hashing."""
-    return 64 if size <= 1 << 22 else 1024
+    return 64 if size <= 1 << 18 else 128 if size <= 1 << 22 else 1024
 
 
 def default_fan_in(size: int) -> int:
-    """Children per node of the sum tree that suit a model of `size` words: few for cheap challenges, more for fewer sums to hash."""
-    return 4 if size <= 1 << 22 else 8
+    """Children per node of the sum tree that suit a model of `size` words: few for cheap challenges, more for fewer sums to hash.
+
+    A challenge opens a leaf of each child, so where leaves are twice as large there is one child less.
+    """
+    return 4 if size <= 1 << 18 else 3 if size <= 1 << 22 else 8
 
 
 def as_bytes(words: NDArray[np.int32] | NDArray[np.int64]) -> memoryview:

@@ -37,16 +37,18 @@ def leaf_hashes(data: bytes | memoryview, leaf_bytes: int) -> list[bytes]:
 
 def root_of(hashes: Sequence[bytes]) -> bytes:
     """Root over leaf hashes, in order."""
-    level = list(hashes)
-    if not level:
+    if not hashes:
         return EMPTY_ROOT
+    level, prefix = hashes, sha256(b"\x01")
     while len(level) > 1:
-        paired = [
-            sha256(b"\x01" + level[i] + level[i + 1]).digest() for i in range(0, len(level) - 1, 2)
-        ]
+        pairs, above = iter(level), []
+        for left, right in zip(pairs, pairs, strict=False):
+            node = prefix.copy()
+            node.update(left + right)
+            above.append(node.digest())
         if len(level) % 2:
-            paired.append(level[-1])
-        level = paired
+            above.append(level[-1])
+        level = above
     return level[0]
 
 

@@ -175,8 +175,8 @@ interface ILedgerEvents {
     event Committed(bytes32 indexed task, address indexed member, uint32 round, uint32 weight, bytes32 root);
     /// @notice An aggregator posted the commitments of `count` members under one root.
     event Batched(bytes32 indexed task, uint32 round, bytes32 root, uint32 count);
-    /// @notice A committed member is left out of a round.
-    event Excluded(bytes32 indexed task, uint32 round, address indexed member, uint8 reason);
+    /// @notice A committed member is left out of a round; as withheld, with the time until which it can publish its update.
+    event Excluded(bytes32 indexed task, uint32 round, address indexed member, uint8 reason, uint40 deadline);
     /// @notice An aggregator claims a round's sums and the next model, and answers for it with its bond.
     event Proposed(
         bytes32 indexed task,

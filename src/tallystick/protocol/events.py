@@ -63,6 +63,7 @@ class Excluded:
     round: int
     member: Address
     reason: int
+    deadline: int
 
 
 @dataclass(frozen=True)

@@ -274,9 +274,11 @@ def process_exclude(state: State, call: Exclude, sender: Address, now: int) -> t
         ):
             raise errors.NotCommitted(call.member)
         task.batch_excluders[who] = sender
+    deadline = 0
     if call.reason == Reason.WITHHELD:
-        task.reports[(*who, held_round == call.round)] = now + task.parameters.reveal_window
-    return (Excluded(call.task, call.round, call.member, call.reason),)
+        deadline = now + task.parameters.reveal_window
+        task.reports[(*who, held_round == call.round)] = deadline
+    return (Excluded(call.task, call.round, call.member, call.reason, deadline),)
 
 
 def process_propose(state: State, call: Propose, sender: Address, now: int) -> tuple[Event, ...]:

@@ -416,20 +416,10 @@ class Aggregator:
 
     def _keep(self, entry: Entry, words: Words) -> None:
         """Store an update whose words hash to the committed root."""
-        p = self.parameters
-        if self.store.has(entry.root):
-            try:
-                held = self.store.get(entry.root, Kind.UPDATE, p.leaf_words, p.dimension)
-                if np.array_equal(held, words):
-                    return
-            except Exception as error:  # Damaged: what arrived may repair it.
-                log.warning("stored update %s: %s", entry.root.hex(), error)
-        found = merkle.root(as_bytes(words), 4 * p.leaf_words)
-        if found != entry.root:
-            raise Rejected(
-                Reason.WRONG_ROOT, f"committed to {entry.root.hex()} and sent {found.hex()}"
-            )
-        self.store.put(Kind.UPDATE, words, p.leaf_words)
+        try:
+            self.store.put(Kind.UPDATE, words, self.parameters.leaf_words, entry.root)
+        except RootMismatch as error:
+            raise Rejected(Reason.WRONG_ROOT, str(error)) from None
 
     def _blame(self, member: bytes, node: int | None, rejected: Rejected) -> None:
         self._rejected.setdefault(member, (node, rejected))

@@ -2,8 +2,19 @@
 
 from __future__ import annotations
 
+from ..errors import DemandsOpen
 from ..ledger import Ledger, Receipt, Signer
-from ..protocol import Finalise, Phase, Round
+from ..protocol import (
+    Ballot,
+    Call,
+    Finalise,
+    Lapse,
+    Phase,
+    Release,
+    Round,
+    Settlement,
+    compute_settled,
+)
 
 
 def unfinished(ledger: Ledger, task: bytes) -> list[tuple[int, Round]]:
@@ -21,13 +32,44 @@ def unfinished(ledger: Ledger, task: bytes) -> list[tuple[int, Round]]:
 
 
 def finalise_due(ledger: Ledger, signer: Signer, task: bytes) -> list[Receipt]:
-    """Finalise every proposal whose window has passed; waits for nothing."""
+    """Finalise every proposal that is settled, and free the bonds of those that were so early; waits for nothing.
+
+    A proposal that lacks votes or proof at its window's end lapses, with all that builds on it.
+    """
     now = ledger.now()
-    due = []
+    p = ledger.task(task).parameters
+    plain = p.settlement == Settlement.WINDOW
+    receipts = [] if plain else _release(ledger, signer, task, now)
+    due: list[Call] = []
     for number, proposal in unfinished(ledger, task):
-        if proposal.final_at > now:
+        if plain and proposal.final_at > now:
             break
-        due.append(Finalise(task, number))
+        ballot = Ballot() if plain else ledger.ballot(task, number)
+        if compute_settled(p, ballot, proposal.final_at, now) and not ballot.demands:
+            due.append(Finalise(task, number))
+            continue
+        if proposal.final_at <= now and not ballot.demands:
+            due.append(Lapse(task, number))
+        break
+    try:
+        return receipts + (ledger.send(signer, *due) if due else [])
+    except DemandsOpen:
+        return receipts
+
+
+def _release(ledger: Ledger, signer: Signer, task: bytes, now: int) -> list[Receipt]:
+    """Free the bonds of early final rounds whose windows have passed meanwhile."""
+    due: list[Call] = []
+    number = ledger.task(task).head
+    while number > 0:
+        current = ledger.round(task, number)
+        if current.phase == Phase.FINAL:
+            ballot = ledger.ballot(task, number)
+            if not ballot.bonded:
+                break
+            if current.final_at <= now and not ballot.demands:
+                due.append(Release(task, number))
+        number = current.parent
     return ledger.send(signer, *due) if due else []
 
 

@@ -45,7 +45,7 @@ class Inquiry:
         self.guilty: set[tuple[int, bytes]] = set()
         """(round, validator) that attested a proposal which was refuted, with a stake left."""
         self.withheld: dict[tuple[int, bytes], int] = {}
-        """(round, member) excluded as withheld, with the chain's time at which this was read."""
+        """(round, member) excluded as withheld -> until when it can publish its update."""
 
     def look(self) -> None:
         """Read what is new."""
@@ -78,7 +78,7 @@ class Inquiry:
             elif isinstance(event, Slashed):
                 self.guilty.discard((event.round, event.account))
             elif isinstance(event, Excluded) and event.reason == Reason.WITHHELD:
-                self.withheld[event.round, event.member] = self._ledger.now()
+                self.withheld[event.round, event.member] = event.deadline
 
 
 def uncover(

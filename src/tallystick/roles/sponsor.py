@@ -16,7 +16,11 @@ from ..store import Kind, Store
 BOND = 10**16
 """0.01 ether a proposal."""
 BOUNTY = 50
-"""Percent of a refuted proposal's bond that goes to the challenger."""
+"""Percent of a refuted proposal's bond, or of a slashed stake, that goes to whoever showed it."""
+STAKE = 10**16
+"""0.01 ether, at least, for a validator's vote."""
+REVEAL_FEE = 10**15
+"""0.001 ether to whoever reveals what was demanded."""
 
 
 def create_task(
@@ -38,6 +42,14 @@ def create_task(
     challenge_window: int = 600,
     bond: int = BOND,
     bounty: int = BOUNTY,
+    settlement: int = protocol.Settlement.WINDOW,
+    voting: int = protocol.Voting.EQUAL,
+    vote_quorum: int = 67,
+    reveal_window: int = 3600,
+    stake: int = STAKE,
+    scorer: bytes = protocol.ZERO_ADDRESS,
+    member_stake: int = 0,
+    reveal_fee: int = REVEAL_FEE,
     salt: bytes | None = None,
 ) -> bytes:
     """Put the initial model and its layout in the store, create the task on the ledger and admit the members.
@@ -69,6 +81,14 @@ def create_task(
         challenge_window=challenge_window,
         bond=bond,
         bounty=bounty,
+        settlement=settlement,
+        voting=voting,
+        vote_quorum=vote_quorum,
+        reveal_window=reveal_window,
+        stake=stake,
+        scorer=scorer,
+        member_stake=member_stake,
+        reveal_fee=reveal_fee,
         salt=secrets.token_bytes(32) if salt is None else salt,
     )
     task = task_digest(ledger.chain_id, ledger.contract, parameters)

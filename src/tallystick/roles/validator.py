@@ -331,10 +331,10 @@ class Validator:
                 self._attested.add(about)
                 if held.weight and held.since < number and current.phase == Phase.PROPOSED:
                     self._try(Attest(self.task, number, current.sum_root, current.next_root))
-            for (number, member), heard in list(self.inquiry.withheld.items()):
+            for (number, member), deadline in list(self.inquiry.withheld.items()):
                 if not held.weight or held.since >= number or self._is_there(number, member):
                     del self.inquiry.withheld[number, member]
-                elif self.ledger.now() > heard + self.parameters.reveal_window:
+                elif self.ledger.now() > deadline:
                     self._try(Witness(self.task, number, member))
                     del self.inquiry.withheld[number, member]
         for number, account in list(self.inquiry.guilty):

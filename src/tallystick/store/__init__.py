@@ -25,10 +25,17 @@ class Store(Protocol):
 
     url: str
 
-    def put(self, kind: Kind, payload: Words | bytes, leaf_words: int = DOCUMENT_LEAF) -> bytes:
+    def put(
+        self,
+        kind: Kind,
+        payload: Words | bytes,
+        leaf_words: int = DOCUMENT_LEAF,
+        root: bytes | None = None,
+    ) -> bytes:
         """Write words (int32[d] for models and updates, int64[d] for sums) or a document's bytes; return the root.
 
-        Atomic and durable: a reader sees the whole blob or none. Raises `StoreUnavailable` if the disk is full.
+        Atomic and durable: a reader sees the whole blob or none. What is there already, byte for byte, is left as it is. Raises
+        `StoreUnavailable` if the disk is full, and `RootMismatch`, having written nothing, where `root` is given and is another.
         """
         ...
 
