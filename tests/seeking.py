@@ -31,7 +31,10 @@ def in_vector(leaves: Sequence[bytes], place: Place) -> Iterator[Piece]:
     for height in range(len(levels) + fraud.STEP):
         level = levels[min(height, len(levels) - 1)]
         for position, digest in enumerate(level):
-            sought = place(height, position, digest, merkle.path(level, position))
+            above = levels[min(height, len(levels) - 1) :]
+            near = [(each, position >> k ^ 1) for k, each in enumerate(above)]
+            siblings = tuple(each[at] for each, at in near if at < len(each))
+            sought = place(height, position, digest, siblings)
             if height == 0:
                 yield Piece(sought, 0, leaves[position])
                 continue

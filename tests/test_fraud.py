@@ -27,15 +27,29 @@ from lies import (
     hashed,
     mangled,
     misplaced,
+    opened,
+    signer,
     vector,
 )
-from tallystick import errors, ledger, protocol
+from seeking import Piece, in_vector, under
+from tallystick import errors, ledger, merkle, protocol
 from tallystick.aggregation import combine
-from tallystick.fraud import Vector
-from tallystick.ledger import contract
+from tallystick.fraud import STEP, Claim, Sought, Vector, check_sought
+from tallystick.ledger import address_of, contract
 from tallystick.ledger.author import commitment_author
 from tallystick.ledger.embedded import GAS_LIMIT, EmbeddedLedger
-from tallystick.protocol import Call, Refuted, RefuteVector, State, TaskCreated
+from tallystick.protocol import (
+    Call,
+    Demand,
+    Deposit,
+    Refuted,
+    RefuteVector,
+    Reveal,
+    SettleLeaf,
+    SettleRoster,
+    State,
+    TaskCreated,
+)
 
 SPEC = (7411, b"\xc0" * 20)
 AFTER = 500
@@ -262,3 +276,170 @@ def test_the_contract_judges_ten_thousand_pieces_as_the_specification() -> None:
     counted = differ(Contract(), range(1000, 1060), 8)
     assert sum(counted[k] for k in ("Refuted", "NotRefuted", "InvalidProof")) >= 10_000
     assert PARTS <= {kind.partition(" ")[2] for kind in counted}
+
+
+def answers(proposal: Proposal) -> list[Piece]:
+    """Everything under an honest proposal."""
+    return list(under(proposal, [vector(update, 4) for update in proposal.updates]))
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**64))
+def test_an_honest_proposal_can_answer_every_demand(seed: int) -> None:
+    """Whatever can be demanded under what `combine` computes is there, and is taken as the answer: nobody can make an honest proposer hide."""
+    spec = Specification()
+    made = begun(seed, spec)
+    if made.batch_lie is not None:
+        return
+    proposal = Proposal(made, None)
+    propose(proposal, spec)
+    spec.do(Deposit(10**18), CHALLENGER, AFTER)
+    known = {(piece.sought.digest, piece.pieces): piece.data for piece in answers(proposal)}
+    tried = [piece.sought for piece in made.rng.choices(answers(proposal), k=6)]
+    tried += [mangled(made.rng, sought) for sought in tried * 3]
+    accepted = 0
+    for sought in tried:
+        start = copy.deepcopy(spec.state)
+        try:
+            (asked,) = spec.do(Demand(made.task, 1, sought), CHALLENGER, AFTER)
+        except errors.InvalidProof:
+            continue
+        key = (asked.digest, asked.pieces)
+        spec.do(Reveal(made.task, 1, *key, known[key]), PROPOSER, AFTER)
+        assert protocol.get_ballot(spec.state, made.task, 1).demands == 0
+        spec.state = start
+        accepted += 1
+    assert accepted >= 6
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 3000), st.integers(0, 2**64))
+def test_every_node_of_a_long_vector_can_be_demanded(leaves: int, seed: int) -> None:
+    """Also where one answer spans seven levels: `check_sought` takes each node that has children, and these digests answer for it."""
+    data = [k.to_bytes(4, "big") for k in range(leaves)]
+    root = merkle.root_of([merkle.leaf_hash(leaf) for leaf in data])
+    dimension = 8 * leaves - seed % 8
+    claim = Claim(1, bytes(32), root, bytes(32), bytes(32), 0, dimension, 8, 2)
+    whole = [*in_vector(data, lambda h, p, d, s: Sought(Vector.NEXT, (), 0, (), h, p, d, s))]
+    for piece in random.Random(seed).sample(whole, min(20, len(whole))):
+        assert check_sought(claim, piece.sought) == piece.pieces
+        if piece.pieces:
+            digests = [piece.data[k : k + 32] for k in range(0, len(piece.data), 32)]
+            assert len(digests) == piece.pieces <= 2**STEP
+            assert merkle.root_of(digests) == piece.sought.digest
+
+
+def leaf_calls(proposal: Proposal) -> Iterator[SettleLeaf]:
+    """Every leaf of a proposal's model, opened as it was hashed."""
+    made = proposal.round
+    for leaf in range(made.leaves):
+        parts = tuple(opened(vector(u, 4), leaf, made.leaves) for u in proposal.updates)
+        base, following = (
+            opened(tree, leaf, made.leaves) for tree in (vector(made.base, 4), proposal.next)
+        )
+        entries = tuple(proposal.entries)
+        yield SettleLeaf(made.task, 1, leaf, entries, parts, base, following)
+
+
+def roster_call(proposal: Proposal) -> SettleRoster:
+    made = proposal.round
+    idle = [address_of(signer(k)) for k in (20, 21)]
+    people = sorted([*(entry.member for entry in made.committed), *idle])
+    return SettleRoster(made.task, 1, tuple(people), tuple(proposal.entries))
+
+
+def same(machines: tuple[Specification, Contract], call: Call, sender: bytes) -> Any:
+    """What comes of a call on both, which is not undone."""
+    found = []
+    for machine in machines:
+        try:
+            found.append(machine.do(call, sender, AFTER))
+        except errors.Refused as refused:
+            found.append(refused)
+    assert found[0] == found[1], (call, found)
+    return found[0]
+
+
+def settled(machine: Contract, seeds: range) -> Counter[str]:
+    """Ask for, reveal and settle the same on both, right and mangled, and count what came of it."""
+    counted: Counter[str] = Counter()
+
+    def count(found: Any) -> None:
+        kind = type(found[0] if isinstance(found, tuple) else found).__name__
+        part = f" {found.arguments[0]}" if isinstance(found, errors.InvalidProof) else ""
+        counted[kind + part] += 1
+
+    for seed in seeds:
+        snapshot = machine.vm.state.snapshot()
+        spec = Specification(machine.place)
+        both = spec, machine
+        made = begun(seed, spec, machine)
+        lie = made.rng.choice([None, None, "next", "sum carried up", "entry weight", "swapped"])
+        if lie == "swapped" and len(made.entries) < 2:
+            lie = None
+        proposal = Proposal(made, lie)
+        propose(proposal, spec, machine)
+        same(both, Deposit(10**18), CHALLENGER)
+        if lie is None and made.batch_lie is None:
+            for piece in made.rng.sample(answers(proposal), 3):
+                demand = Demand(made.task, 1, piece.sought)
+                reveal = Reveal(made.task, 1, piece.sought.digest, piece.pieces, piece.data)
+                for call in (mangled(made.rng, demand), demand, mangled(made.rng, reveal), reveal):
+                    count(same(both, call, CHALLENGER))
+        roster = roster_call(proposal)
+        for call in (mangled(made.rng, roster), mangled(made.rng, roster), roster):
+            count(same(both, call, CHALLENGER))
+        for right in leaf_calls(proposal):
+            wrong = mangled(made.rng, right)
+            bent_leaf = replace(wrong, entries=right.entries)
+            for call in (wrong, bent_leaf, right, right):
+                count(same(both, call, CHALLENGER))
+        if protocol.get_ballot(spec.state, made.task, 1).settled == made.leaves:
+            assert lie not in {"entry weight", "swapped"}
+            assert hashed(proposal.next) == hashed(Proposal(made, None).next)
+            counted["whole"] += 1
+        machine.vm.state.revert(snapshot)
+    return counted
+
+
+def test_the_contract_reveals_and_settles_as_the_specification() -> None:
+    """Right and mangled demands, answers, rosters and leaves get the same answer from both, down to the part that is refused."""
+    counted = settled(Contract(), range(12))
+    for kind in ("Demanded", "Revealed", "LeafSettled", "AlreadySettled", "whole"):
+        assert counted[kind] > 3, counted
+    assert sum(n for kind, n in counted.items() if kind.startswith("InvalidProof")) > 40
+
+
+@pytest.mark.slow
+def test_the_contract_reveals_and_settles_thousands_as_the_specification() -> None:
+    """The same for thousands, in which they fail in every way that they can."""
+    counted = settled(Contract(), range(2000, 2200))
+    parts = {kind.partition(" ")[2] for kind in counted if kind.startswith("InvalidProof")}
+    assert {"data", "entries", "entry", "following", "leaf", "node", "parts", "path", "people"} <= parts  # fmt: skip
+
+
+def test_long_vectors_are_revealed_in_pieces_on_the_contract() -> None:
+    """Of a model of thousands of leaves, every kind of node is demanded and answered on both alike, and nothing mangled is."""
+    machine = Contract()
+    spec = Specification(machine.place)
+    made = Round(random.Random(3), machine.place)
+    made.batch_lie, rng, leaves = None, made.rng, 2000
+    made.parameters = replace(made.parameters, dimension=8 * leaves - 3)
+    begun(3, spec, machine, made=made)
+    data = [rng.randbytes(32) for _ in range(leaves)]
+    root = merkle.root_of([merkle.leaf_hash(leaf) for leaf in data])
+    claimed = replace(Proposal(made, None).call, next_root=root)
+    both = spec, machine
+    for machine_ in both:
+        machine_.do(claimed, PROPOSER, AFTER)
+    same(both, Deposit(10**18), CHALLENGER)
+    whole = [*in_vector(data, lambda h, p, d, s: Sought(Vector.NEXT, (), 0, (), h, p, d, s))]
+    high = [piece for piece in whole if piece.sought.height > STEP]
+    for piece in (*rng.sample(whole, 8), *rng.sample(high, 8)):
+        demand = Demand(made.task, 1, piece.sought)
+        reveal = Reveal(made.task, 1, piece.sought.digest, piece.pieces, piece.data)
+        for call in (mangled(rng, demand), mangled(rng, reveal)):
+            assert isinstance(same(both, call, CHALLENGER), errors.Refused | tuple)
+        same(both, demand, CHALLENGER)
+        (revealed,) = same(both, reveal, CHALLENGER)
+        assert revealed.data == piece.data

@@ -13,24 +13,31 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
-from tallystick import errors, keys, ledger, merkle, protocol
+from tallystick import errors, fraud, keys, ledger, merkle, protocol
 from tallystick.aggregation import combine
 from tallystick.commitment import entry_bytes
 from tallystick.encoding import Words, as_bytes
-from tallystick.fraud import Accused, Opening, Placed, Signed, Vector
+from tallystick.fraud import Accused, Opening, Placed, Signed, Sought, Vector
 from tallystick.ledger import address_of
 from tallystick.ledger.author import commitment_author
 from tallystick.ledger.ethereum import EthereumLedger
 from tallystick.protocol import (
+    GWEI,
+    MAX_STAKE,
     MIN_BOND,
     Admit,
+    Attest,
     Call,
     Commit,
     CommitBatch,
     CreateTask,
+    Demand,
     Deposit,
     Exclude,
+    Expire,
     Finalise,
+    Grade,
+    Lapse,
     Open,
     Parameters,
     Propose,
@@ -43,10 +50,20 @@ from tallystick.protocol import (
     RefuteSum,
     RefuteTree,
     RefuteVector,
+    Release,
+    Reveal,
+    SettleLeaf,
+    Settlement,
+    SettleRoster,
+    Slash,
+    Stake,
     State,
     TaskCreated,
+    Unstake,
     Void,
+    Voting,
     Withdraw,
+    Witness,
 )
 from tallystick.sumtree import Entry
 
@@ -54,13 +71,17 @@ SIGNERS = [
     keys.demo(5, role, k) for role, k in (("sponsor", 0), ("aggregator", 0), ("aggregator", 1))
 ]
 SIGNERS += [keys.demo(5, "member", k) for k in range(3)]
-SPONSOR, AGGREGATOR = SIGNERS[0], SIGNERS[1]
-MEMBERS = sorted(address_of(signer) for signer in SIGNERS[3:])
-WINDOW, CHALLENGE = 40_000, 20_000
+SIGNERS += [keys.demo(5, "validator", k) for k in range(2)]
+SPONSOR, AGGREGATOR, RIVAL = SIGNERS[:3]
+VALIDATORS = SIGNERS[6:]
+MEMBERS = sorted(address_of(signer) for signer in SIGNERS[3:6])
+WINDOW, CHALLENGE, REVEAL = 40_000, 20_000, 10_000
 """Longer than a scenario has blocks, so that only jumps decide what is open."""
 ROOTS = [bytes([k]) * 32 for k in range(3)]
-TIMES = {"commit_deadline", "deadline", "final_at"}
-PASSED = {errors.CommitsClosed, errors.CommitsOpen, errors.WindowOpen}
+TIMES = {"commit_deadline", "final_at", "deadline"}
+PASSED = {
+    errors.CommitsClosed, errors.CommitsOpen, errors.WindowOpen, errors.WindowPassed, errors.RevealOpen, errors.RevealClosed,
+}  # fmt: skip
 """Refusals whose argument is a time."""
 BASE = np.arange(8, dtype=np.int32)
 UPDATES = [np.full(8, 1000 * k + 1, np.int32) for k in range(len(MEMBERS))]
@@ -131,7 +152,7 @@ class Claimed:
                     task, number, path * (1 + (bent == 4)), int(bent == 5), nodes, entries
                 )
             case "vector":
-                vector = [*Vector, 4][bent % 5]
+                vector = [*Vector, 5][bent % 6]
                 accused = Accused(
                     vector, path, 0, entries[:1], int(bent == 5), 0, bent == 3, total.data, ()
                 )
@@ -145,9 +166,44 @@ class Claimed:
                 return RefuteOmission(task, number, ENTRIES[2], (signed,) * (bent // 2), near)
         return RefuteBatch(task, number, (signed,) * (1 + bent // 2))
 
+    def sought(self, kind: str, bent: int) -> tuple[Sought, int, bytes]:
+        """Something of a kind under the proposal, how many digests answer for it, and the answer; out of place for other `bent`."""
+        path, entries = (self.top,), tuple(self.entries[:1])
+        sums, update, following = (
+            bytes(as_bytes(each)) for each in (self.sums, self.updates[0], self.next_words)
+        )
+        tree, inside = Vector.TREE, fraud.DOCUMENT
+        found = {
+            "top": (Sought(tree, (), 0, (), 0, 0, self.top.digest, ()), fraud.NODE, self.top.data),
+            "entry": (Sought(tree, path, 1, (), 0, 0, self.top.children[1], ()), inside, self.entries[1].data),
+            "sums": (Sought(Vector.SUMS, path, 0, (), 0, 0, self.top.vector_root, ()), 0, sums),
+            "update": (Sought(Vector.UPDATE, path, 0, entries, 0, 0, entries[0].root, ()), 0, update),
+            "next": (Sought(Vector.NEXT, (), 0, (), 0, 0, self.next_root, ()), 0, following),
+            "batch": (
+                Sought(Vector.BATCH, (), 0, (), 2, 0, merkle.root_of(_leaves()), ()), 3, b"".join(_leaves()),
+            ),
+        }  # fmt: skip
+        sought, pieces, data = found[kind]
+        changes: dict[str, Any] = {
+            1: {"index": 1}, 2: {"digest": ROOTS[2]}, 3: {"height": 1}, 4: {"path": ()}, 5: {"vector": 5},
+        }.get(bent, {})  # fmt: skip
+        return replace(sought, **changes), pieces, data
+
+    def leaf(self, task: bytes, number: int, bent: int) -> SettleLeaf:
+        """The one leaf of the model, right in form for `bent` 0."""
+        base, following, *parts = (
+            Opening(bytes(as_bytes(vector)), (bytes(32),) if bent == 1 else ())
+            for vector in (self.base, self.next_words, *self.updates)
+        )
+        entries = tuple(self.entries[: len(self.entries) - (bent == 2)])
+        shown = tuple(parts[: len(parts) - (bent == 3)])
+        return SettleLeaf(task, number, int(bent == 4), entries, shown, base, following)
+
 
 def timeless(found: Any) -> Any:
-    return replace(found, **dict.fromkeys(TIMES & set(found.__dataclass_fields__), 0))
+    """Times differ between ledgers; whether there is one does not."""
+    times = TIMES & set(found.__dataclass_fields__)
+    return replace(found, **{name: int(getattr(found, name) > 0) for name in times})
 
 
 class Specification:
@@ -182,6 +238,18 @@ class Specification:
     def is_member(self, task: bytes, account: bytes) -> bool:
         return protocol.is_member(self.state, task, account)
 
+    def excluders(self, task: bytes, number: int, member: bytes) -> tuple[bytes, bytes]:
+        return protocol.get_excluders(self.state, task, number, member)
+
+    def ballot(self, task: bytes, number: int) -> Any:
+        return protocol.get_ballot(self.state, task, number)
+
+    def standing(self, task: bytes, account: bytes) -> Any:
+        return protocol.get_standing(self.state, task, account)
+
+    def attested(self, task: bytes, number: int, account: bytes) -> int | None:
+        return protocol.get_attested(self.state, task, number, account)
+
 
 class Sameness(RuleBasedStateMachine):
     """Any calls in any order, made on all of them."""
@@ -194,14 +262,21 @@ class Sameness(RuleBasedStateMachine):
     def open_chains(self) -> list[Any]:
         return [ledger.open("hashchain:?difficulty=1"), ledger.open("embedded:")]
 
-    @initialize()
-    def set_up(self) -> None:
+    @initialize(
+        settlement=st.sampled_from([*Settlement, Settlement.EARLY]), voting=st.sampled_from(Voting),
+        rule=st.sampled_from([0, 0, 0, 128]), staked=st.booleans(),
+    )  # fmt: skip
+    def set_up(self, settlement: Settlement, voting: Voting, rule: int, staked: bool) -> None:
+        self.seen: set[str] = set()
         self.chains = [Specification(), *self.open_chains()]
         salt = time.time_ns().to_bytes(32, "big")
         self.parameters = Parameters(
             sponsor=address_of(SPONSOR), layout=ROOTS[1], genesis=merkle.root(as_bytes(BASE), 32), dimension=8, scale=24,
-            leaf_words=8, fan_in=4, rule=0, rounds=4, quorum=2, max_weight=100, max_members=3, slots=2,
-            commit_window=WINDOW, challenge_window=CHALLENGE, bond=MIN_BOND, bounty=50, salt=salt,
+            leaf_words=8, fan_in=4, rule=rule, rounds=4, quorum=2, max_weight=100, max_members=3, slots=2,
+            commit_window=WINDOW, challenge_window=CHALLENGE, bond=MIN_BOND, bounty=50,
+            settlement=Settlement.QUORUM if rule else settlement, voting=voting, vote_quorum=60, reveal_window=REVEAL,
+            stake=MIN_BOND, scorer=address_of(SPONSOR) if voting == Voting.QUALITY else bytes(20),
+            member_stake=MIN_BOND if staked else 0, salt=salt,
         )  # fmt: skip
         self.tasks = []
         for chain in self.chains:
@@ -209,6 +284,12 @@ class Sameness(RuleBasedStateMachine):
             assert isinstance(sent[0], TaskCreated)
             self.tasks.append(sent[0].task)
         self.everywhere(SPONSOR, lambda task: Admit(task, tuple(MEMBERS)))
+        for signer in SIGNERS[3:] if staked else VALIDATORS:
+            self.put_up(signer, MIN_BOND)
+        if staked:
+            self.everywhere(SPONSOR, lambda task: Admit(task, tuple(MEMBERS)))
+        if voting == Voting.QUALITY:
+            self.grade(SPONSOR, 3, 2)
         self.start = [chain.balance(address_of(AGGREGATOR)).free for chain in self.chains]
         self.everywhere(AGGREGATOR, lambda _: Deposit(3 * MIN_BOND))
         self.words = {self.parameters.genesis: BASE}
@@ -232,17 +313,20 @@ class Sameness(RuleBasedStateMachine):
                 shown = tuple(a for a in refused.arguments if a != task)
                 outcomes.append((type(refused), () if type(refused) in PASSED else shown))
         assert all(outcome == outcomes[0] for outcome in outcomes), outcomes
+        (first, *_) = outcomes
+        self.seen |= {first[0].__name__} if isinstance(first, tuple) else {type(e).__name__ for e in first}  # fmt: skip
         self.compare()
 
     def compare(self) -> None:
         """What can be read is the same everywhere."""
-        views = []
+        views, numbers = [], self.opened()
         for chain, task, start in zip(self.chains, self.tasks, self.starts(), strict=True):
             views.append(
                 (
                     chain.task(task),
-                    [timeless(chain.round(task, n)) for n in range(6)],
-                    [[_held(chain, task, n, m) for n in range(6)] for m in MEMBERS],
+                    [timeless(chain.round(task, n)) for n in numbers],
+                    [[_held(chain, task, n, m) for n in numbers] for m in MEMBERS],
+                    self.votes_of(chain, task, numbers),
                     [chain.balance(address_of(s)) for s in SIGNERS[2:]],
                     chain.balance(address_of(AGGREGATOR)).free - start,
                     chain.is_member(task, MEMBERS[0]),
@@ -251,10 +335,24 @@ class Sameness(RuleBasedStateMachine):
             )
         assert all(view == views[0] for view in views), views
 
+    def opened(self) -> range:
+        """The rounds that there are, and one that is not."""
+        return range(self.chains[0].task(self.tasks[0]).opened + 2)
+
+    def votes_of(self, chain: Any, task: bytes, numbers: range) -> Any:
+        """All that can be read of votes, stakes and exclusions."""
+        voters = [address_of(signer) for signer in (*VALIDATORS, SIGNERS[3])]
+        return (
+            [chain.ballot(task, n) for n in numbers],
+            [chain.standing(task, voter) for voter in voters],
+            [[chain.attested(task, n, voter) for n in numbers[1:]] for voter in voters],
+            [chain.excluders(task, n, MEMBERS[0]) for n in numbers[1:]],
+        )
+
     def starts(self) -> list[int]:
         return getattr(self, "start", [0] * len(self.chains))
 
-    @rule(jump=st.sampled_from([CHALLENGE, WINDOW, 2 * WINDOW]))
+    @rule(jump=st.sampled_from([REVEAL - 5000, REVEAL, CHALLENGE, WINDOW, 2 * WINDOW]))
     def wait(self, jump: int) -> None:
         for chain in self.chains:
             chain.wait(chain.now() + jump + 5000)
@@ -270,7 +368,7 @@ class Sameness(RuleBasedStateMachine):
 
     @rule(number=numbers)
     def everyone_commits(self, number: int) -> None:
-        for signer in SIGNERS[3:]:
+        for signer in SIGNERS[3:6]:
             root = ENTRIES[MEMBERS.index(address_of(signer))].root
             self.everywhere(signer, self.commitment(number, root))
 
@@ -353,6 +451,119 @@ class Sameness(RuleBasedStateMachine):
     def finalise(self, signer: Any, number: int) -> None:
         self.everywhere(signer, lambda task: Finalise(task, number))
 
+    def pay(self, *payers: Any) -> None:
+        for signer in payers:
+            self.everywhere(signer, lambda _: Deposit(3 * MIN_BOND))
+
+    @rule(signer=signers, number=numbers)
+    def release(self, signer: Any, number: int) -> None:
+        self.everywhere(signer, lambda task: Release(task, number))
+
+    @rule(signer=signers, number=numbers)
+    def lapse(self, signer: Any, number: int) -> None:
+        self.everywhere(signer, lambda task: Lapse(task, number))
+
+    @rule(
+        signer=signers,
+        amount=st.sampled_from([MIN_BOND - 1, GWEI, MIN_BOND]),
+        refused=st.sampled_from([None, None, None, 0, MAX_STAKE, 2**256 - 1]),
+    )
+    def put_up(self, signer: Any, amount: int, refused: int | None = None) -> None:
+        self.everywhere(signer, lambda _: Deposit(amount))
+        staked = amount if refused is None else refused
+        self.everywhere(signer, lambda task: Stake(task, staked))
+
+    @rule(signer=signers)
+    def unstake(self, signer: Any) -> None:
+        self.everywhere(signer, Unstake)
+
+    @rule(signer=st.sampled_from([SPONSOR, RIVAL]), first=st.integers(0, 3), more=st.integers(0, 2))
+    def grade(self, signer: Any, first: int, more: int) -> None:
+        accounts = tuple(address_of(each) for each in VALIDATORS)
+        qualities = (first, 2)[: 1 + (more > 0)]
+        self.everywhere(signer, lambda task: Grade(task, accounts, qualities))
+
+    @rule(signer=signers, number=numbers, right=st.sampled_from([True, True, False]))
+    def attest(self, signer: Any, number: int, right: bool) -> None:
+        current = self.chains[0].round(self.tasks[0], number)
+        sum_root = current.sum_root if right else ROOTS[2]
+        self.everywhere(signer, lambda task: Attest(task, number, sum_root, current.next_root))
+
+    @rule()
+    def all_attest_the_newest(self) -> None:
+        for signer in VALIDATORS:
+            self.attest(signer, self.chains[0].task(self.tasks[0]).head, True)
+
+    @rule(signer=signers, number=numbers, account=st.sampled_from([*VALIDATORS, SIGNERS[3]]))
+    def slash(self, signer: Any, number: int, account: Any) -> None:
+        self.everywhere(signer, lambda task: Slash(task, number, address_of(account)))
+
+    @rule(signer=signers, number=numbers, member=st.sampled_from(MEMBERS))
+    def witness(self, signer: Any, number: int, member: bytes) -> None:
+        self.everywhere(signer, lambda task: Witness(task, number, member))
+
+    @rule(member=st.sampled_from(MEMBERS), late=st.booleans())
+    def accuse(self, member: bytes, late: bool) -> None:
+        """Report a member of the pending round as withheld, and have the validators say that it is."""
+        number = self.chains[0].task(self.tasks[0]).pending
+        entry = ENTRIES[MEMBERS.index(member)]
+        self.everywhere(
+            RIVAL, lambda task: Exclude(task, number, member, 7, entry.root, Reason.WITHHELD)
+        )
+        for chain in self.chains:
+            chain.wait(chain.now() + REVEAL + 2000 + late * REVEAL)
+        for signer in VALIDATORS:
+            self.witness(signer, number, member)
+
+    asked = st.sampled_from(["top", "entry", "sums", "update", "next", "batch"])
+    bends = st.sampled_from([0, 0, 0, 1, 2, 3, 4, 5])
+
+    @rule(signer=signers, number=numbers, kind=asked, bent=bends)
+    def demand(self, signer: Any, number: int, kind: str, bent: int) -> None:
+        claimed = self.claimed.get(number) or Claimed(BASE, None)
+        sought, _, _ = claimed.sought(kind, bent)
+        self.everywhere(signer, lambda task: Demand(task, number, sought))
+
+    @rule(kind=asked, ends=st.booleans())
+    def ask_for_the_newest(self, kind: str, ends: bool) -> None:
+        number = self.chains[0].task(self.tasks[0]).head
+        self.demand(RIVAL, number, kind, 0)
+        if ends:
+            self.wait(REVEAL - 2000)
+            self.expire(AGGREGATOR, number, kind)
+
+    @rule(signer=signers, number=numbers, kind=asked, right=st.sampled_from([True, True, False]))
+    def reveal(self, signer: Any, number: int, kind: str, right: bool) -> None:
+        claimed = self.claimed.get(number) or Claimed(BASE, None)
+        sought, pieces, data = claimed.sought(kind, 0)
+        given = data if right else data[1:]
+        self.everywhere(signer, lambda task: Reveal(task, number, sought.digest, pieces, given))
+
+    @rule(signer=signers, number=numbers, kind=asked)
+    def expire(self, signer: Any, number: int, kind: str) -> None:
+        claimed = self.claimed.get(number) or Claimed(BASE, None)
+        sought, pieces, _ = claimed.sought(kind, 0)
+        self.everywhere(signer, lambda task: Expire(task, number, sought.digest, pieces))
+
+    @rule(signer=signers, number=numbers, bent=st.sampled_from([0, 0, 0, 1, 2, 3]))
+    def settle_roster(self, signer: Any, number: int, bent: int) -> None:
+        claimed = self.claimed.get(number) or Claimed(BASE, None)
+        people = MEMBERS[: 3 - (bent == 1)] if bent != 2 else [MEMBERS[0]] * 3
+        entries = tuple(claimed.entries[::-1] if bent == 3 else claimed.entries)
+        self.everywhere(signer, lambda task: SettleRoster(task, number, tuple(people), entries))
+
+    @rule(signer=signers, number=numbers, bent=st.sampled_from([0, 0, 0, 1, 2, 3, 4]))
+    def settle_leaf(self, signer: Any, number: int, bent: int) -> None:
+        claimed = self.claimed.get(number) or Claimed(BASE, None)
+        self.everywhere(signer, lambda task: claimed.leaf(task, number, bent))
+
+    @rule()
+    def settle_the_newest(self) -> None:
+        number = self.chains[0].task(self.tasks[0]).head
+        self.settle_roster(RIVAL, number, 0)
+        self.settle_leaf(RIVAL, number, 0)
+        self.finalise(RIVAL, number)
+
     @rule(amount=st.sampled_from([1, MIN_BOND, 5 * MIN_BOND]))
     def withdraw(self, amount: int) -> None:
         if len({chain.balance(address_of(AGGREGATOR)).free for chain in self.chains}) == 1:
@@ -383,7 +594,7 @@ def _held(chain: Any, task: bytes, number: int, member: bytes) -> str:
 
 
 QUICK = settings(
-    max_examples=6, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=5, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
 )
 LONG = settings(QUICK, max_examples=60, stateful_step_count=40)
 
@@ -391,6 +602,128 @@ LONG = settings(QUICK, max_examples=60, stateful_step_count=40)
 def test_specification_hashchain_and_embedded_agree() -> None:
     """Generated scenarios give the same outcome on protocol.py, the hashchain and the contract."""
     run_state_machine_as_test(Sameness, settings=QUICK)  # type: ignore[no-untyped-call]
+
+
+def votes_for_a_lie(machine: Sameness) -> None:
+    """Final early by votes, refuted all the same; then a proposal that hides, and a member that does."""
+    v0, v1 = VALIDATORS
+    machine.set_up(Settlement.EARLY, Voting.STAKE, 0, True)
+    machine.pay(RIVAL)
+    machine.attest(v0, 1, True)
+    machine.play_a_round("sum", False, False)
+    machine.attest(v0, 1, False)
+    machine.attest(RIVAL, 1, True)
+    machine.all_attest_the_newest()
+    machine.attest(v0, 1, True)
+    machine.attest(SIGNERS[3], 1, True)
+    for _ in range(2):
+        machine.demand(RIVAL, 1, "top", 0)
+    machine.demand(SPONSOR, 1, "update", 0)
+    machine.finalise(RIVAL, 1)
+    machine.expire(RIVAL, 1, "top")
+    for right in (False, True, True):
+        machine.reveal(AGGREGATOR, 1, "top", right)
+    machine.finalise(RIVAL, 1)
+    machine.release(RIVAL, 1)
+    machine.unstake(v0)
+    machine.refute(RIVAL, 1, "sum", 0)
+    for account in (v0, v0, AGGREGATOR):
+        machine.slash(RIVAL, 1, account)
+    machine.put_up(v0, GWEI, 2**256 - 1)
+    machine.put_up(v1, GWEI, 2**256 - 1)
+    machine.pay(AGGREGATOR)
+    machine.play_a_round(None, False, False)
+    machine.demand(RIVAL, 2, "sums", 0)
+    machine.demand(RIVAL, 2, "next", 0)
+    machine.wait(CHALLENGE)
+    machine.demand(RIVAL, 2, "entry", 0)
+    machine.expire(AGGREGATOR, 2, "sums")
+    machine.expire(AGGREGATOR, 2, "next")
+    machine.witness(v1, 2, MEMBERS[0])
+    machine.accuse(MEMBERS[0], False)
+    for signer in (v1, *SIGNERS[3:6]):
+        machine.witness(signer, 2, MEMBERS[0])
+    machine.wait(REVEAL)
+    machine.witness(v1, 2, MEMBERS[0])
+    machine.everywhere(
+        AGGREGATOR, lambda task: Exclude(task, 2, MEMBERS[1], 7, ENTRIES[1].root, Reason.WITHHELD)
+    )
+    machine.witness(v1, 2, MEMBERS[1])
+
+
+def votes_that_are_needed(machine: Sameness) -> None:
+    """A proposal lapses without them; with them it does not."""
+    machine.set_up(Settlement.QUORUM, Voting.QUALITY, 128, False)
+    machine.pay(RIVAL)
+    machine.play_a_round("sum", False, False)
+    machine.refute(RIVAL, 1, "sum", 0)
+    machine.settle_roster(RIVAL, 1, 0)
+    machine.lapse(RIVAL, 1)
+    machine.open(RIVAL, 2)
+    machine.wait(CHALLENGE)
+    machine.finalise(RIVAL, 1)
+    machine.lapse(RIVAL, 1)
+    machine.void(RIVAL, 2)
+    machine.play_a_round(None, True, True)
+    machine.demand(RIVAL, 3, "batch", 0)
+    machine.reveal(AGGREGATOR, 3, "batch", True)
+    machine.all_attest_the_newest()
+    machine.wait(CHALLENGE)
+    machine.lapse(RIVAL, 3)
+    machine.finalise(RIVAL, 3)
+    machine.grade(RIVAL, 1, 1)
+    machine.grade(SPONSOR, 1, 0)
+    machine.grade(SPONSOR, 0, 1)
+    machine.put_up(VALIDATORS[0], GWEI, 0)
+    machine.put_up(VALIDATORS[0], GWEI, MAX_STAKE - MIN_BOND)
+    for _ in range(2):
+        machine.unstake(VALIDATORS[0])
+
+
+def a_proof(machine: Sameness) -> None:
+    """The ledger aggregates the model itself, and the round's slots are taken only when its bond is free."""
+    machine.set_up(Settlement.PROVEN, Voting.EQUAL, 0, False)
+    machine.pay(RIVAL)
+    machine.settle_leaf(RIVAL, 1, 0)
+    machine.play_a_round(None, False, False)
+    for bent in (1, 2, 3, 0, 0):
+        machine.settle_roster(RIVAL, 1, bent)
+    for bent in (1, 2, 3, 4, 0, 0):
+        machine.settle_leaf(RIVAL, 1, bent)
+    machine.finalise(RIVAL, 1)
+    machine.play_a_round(None, False, False)
+    machine.open(AGGREGATOR, 3)
+    machine.release(RIVAL, 1)
+    machine.wait(CHALLENGE)
+    machine.release(RIVAL, 1)
+    machine.settle_roster(RIVAL, 1, 0)
+    machine.settle_leaf(RIVAL, 1, 0)
+    machine.open(AGGREGATOR, 3)
+
+
+EVENTS = {
+    "Attested", "Demanded", "Expired", "Graded", "Lapsed", "LeafSettled", "Refuted", "Released", "Revealed", "RosterSettled",
+    "Slashed", "Staked", "Unstaked", "Voided", "Witnessed",
+}  # fmt: skip
+REFUSALS = {
+    "AlreadyAttested", "AlreadyDemanded", "AlreadySettled", "DemandsOpen", "InsufficientBalance", "InvalidAttestation",
+    "InvalidGrades", "InvalidProof", "InvalidStake", "NotDemanded", "NotProposed", "NotReported", "NotScorer", "NotSettled",
+    "NotSlashable", "NotStaked", "NotValidator", "RevealClosed", "RevealOpen", "SlotsFull", "StakeLocked", "WindowOpen",
+    "WindowPassed",
+}  # fmt: skip
+
+
+def test_votes_availability_and_settlement_agree() -> None:
+    """Every event and every refusal of their calls is the same on protocol.py, the hashchain and the contract."""
+    seen: set[str] = set()
+    for play in (votes_for_a_lie, votes_that_are_needed, a_proof):
+        machine = Sameness()
+        try:
+            play(machine)
+        finally:
+            machine.teardown()
+        seen |= machine.seen
+    assert seen >= EVENTS | REFUSALS, (EVENTS | REFUSALS) - seen
 
 
 @pytest.mark.slow
@@ -433,11 +766,13 @@ def test_a_node_agrees(node: str) -> None:
 
         def compare(self) -> None:
             """Bonds of earlier scenarios stay locked on a shared node, so only this task's views are compared."""
+            numbers = self.opened()
             views = [
                 (
                     chain.task(task),
-                    [timeless(chain.round(task, n)) for n in range(6)],
-                    [[_held(chain, task, n, m) for n in range(6)] for m in MEMBERS],
+                    [timeless(chain.round(task, n)) for n in numbers],
+                    [[_held(chain, task, n, m) for n in numbers] for m in MEMBERS],
+                    self.votes_of(chain, task, numbers),
                 )
                 for chain, task in zip(self.chains, self.tasks, strict=True)
             ]

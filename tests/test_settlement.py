@@ -179,7 +179,8 @@ def test_no_member_is_left_out_of_a_roster() -> None:
     """All members are gone through, each once, and in order; who committed and was not excluded counts."""
     state, task = proposed()
     good, people = roster(task), MEMBERS
-    for bad in (people[:2], (people[0], people[0], people[2]), (*people[:2], STRANGER)):
+    outsider = (*people[:2], VALIDATORS[0])
+    for bad in (people[:2], (people[0], people[0], people[2]), outsider):
         assert part_of(replace(good, people=bad), state) == "people"
     assert part_of(replace(good, people=people[::-1]), state) == "entry"
     assert part_of(replace(good, entries=SMALL.entries[:2]), state) == "people"
@@ -204,6 +205,16 @@ def test_only_what_was_committed_is_in_a_roster(attack: str) -> None:
         "a stranger": (a, b, Entry(STRANGER, 1, ROOT)),
     }[attack]
     assert part_of(replace(roster(task), entries=entries), state) == "entry"
+
+
+def test_nobody_takes_the_place_of_whom_another_excluded() -> None:
+    """A roster that is long enough because a stranger stands at its end is none."""
+    state, task = SMALL.begin()
+    a, b, c = SMALL.entries
+    process(state, Exclude(task, 1, c.member, c.weight, c.root, 2), RIVAL, 0)
+    process(state, Propose(task, 1, 3, ROOT, OTHER), AGGREGATOR, 101)
+    entries = (a, b, Entry(VALIDATORS[0], 1, ROOT))
+    assert part_of(replace(roster(task), entries=entries), state, 101) == "entry"
 
 
 @pytest.mark.parametrize("counted", [2, 3])

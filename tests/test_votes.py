@@ -349,6 +349,21 @@ def test_who_attested_a_lie_loses_the_whole_stake() -> None:
         process(state, Slash(task, 1, VALIDATORS[0]), STRANGER, 10)
 
 
+def test_who_has_nothing_left_is_not_slashed_again() -> None:
+    """Of two lies that one validator attested, the first takes all; the second takes what it has staked since."""
+    state, task = lie_attested(slots=3)
+    process(state, Deposit(9 * BOND), AGGREGATOR, 10)
+    process(state, Propose(task, 1, 3, ROOT, OTHER), AGGREGATOR, 10)
+    play_a_lie(state, task, 2, 10)
+    attest(state, task, 2, VALIDATORS[0], 10)
+    refuted(state, task, 2, 10)
+    process(state, Slash(task, 1, VALIDATORS[0]), STRANGER, 10)
+    with pytest.raises(errors.NotSlashable):
+        process(state, Slash(task, 2, VALIDATORS[0]), STRANGER, 10)
+    give_stake(state, task, VALIDATORS[0])
+    process(state, Slash(task, 2, VALIDATORS[0]), STRANGER, 10)
+
+
 def test_who_attested_no_lie_cannot_be_slashed() -> None:
     """Not who kept silent, not who attested what stands or is final, not in a round that is none."""
     state, task = lie_attested()
@@ -556,9 +571,13 @@ def test_a_quorum_takes_a_stake_once() -> None:
         told = [process(state, Witness(task, 1, member), v, REVEAL + 1) for v in voters]
         assert [len(each) for each in told] == events
     state, task = withheld(vote_quorum=51)
-    voters = (MEMBERS[0], *VALIDATORS)
-    told = [process(state, Witness(task, 1, MEMBERS[0]), v, REVEAL + 1) for v in voters]
-    assert [len(each) for each in told] == [1, 1, 2, 1]
+    told = []
+    for voter in (MEMBERS[0], *VALIDATORS):
+        told.append(len(process(state, Witness(task, 1, MEMBERS[0]), voter, REVEAL + 1)))
+        if told[-1] == 2:
+            give_stake(state, task, MEMBERS[0])
+    assert told == [1, 1, 2, 1]
+    assert protocol.get_standing(state, task, MEMBERS[0]).stake == BOND
 
 
 def test_a_member_has_time_to_reveal_and_witnesses_have_an_end() -> None:
