@@ -222,6 +222,66 @@ def test_a_copied_commitment_to_what_never_comes(tmp_path: Path) -> None:
         assert town.round(1).excluded == 2
 
 
+def test_a_withheld_update(tmp_path: Path) -> None:
+    """Promise: a member that commits and never delivers is left out, and loses its stake once the validators have looked in vain."""
+    with Town(tmp_path, 3, 1) as town:
+        stake, member = 10**15, town.account("member", 1)  # Too little for a vote of its own.
+        town.put_at_stake("member", 1, stake)
+        town.put_at_stake("validator", 0, town.parameters.stake)
+        private = tmp_path / "private"
+        shutil.copytree(town.shared, private)
+        running = [town.member(0), town.member(2), town.aggregator(), town.validator()]
+        withholder = town.member(1, kept=private)
+        town.until(lambda: town.commitments(1) == 3, "all commitments")
+        withholder.kill()
+        town.honest.discard(member)
+        town.pass_time(2 * town.parameters.commit_window + 1)
+        town.until(lambda: town.round(1).excluded == 1, "the exclusion")
+        town.pass_time(town.parameters.reveal_window + 1)
+        town.until(lambda: town.slashings() != [], "the member to lose its stake")
+        assert town.finish(*running) == expected([0, 2], 1)
+        (slashed,) = town.slashings()
+        assert (slashed.account, slashed.by) == (member, town.account("aggregator"))
+        assert slashed.bounty == stake * town.parameters.bounty // 100
+        assert town.chain.balance(member).locked == 0
+
+
+@pytest.mark.parametrize("level", [1, 2], ids=["leaf", "top"])
+def test_a_hidden_partial_sum(tmp_path: Path, level: int) -> None:
+    """Promise: a proposal whose sums nobody can see is struck out when what was demanded of it is not revealed in time."""
+    with Town(tmp_path, 3, 2) as town:
+        villain = town.villain(f"hide:{level}")
+        running = [*(town.member(k) for k in range(3)), town.validator()]
+        town.until(lambda: town.round(1).proposer == town.account("villain"), "the lie")
+        town.until(lambda: town.chain.ballot(town.task, 1).demands > 0, "the demand")
+        # The challenge window is as long: the demand holds up finality.
+        town.pass_time(town.parameters.reveal_window + 1)
+        root = town.finish(*running, town.aggregator())
+        assert root == expected(range(3), 2)
+        assert villain.code() == 0, villain.said()
+        (refuted,) = town.refutations()
+        assert (refuted.round, refuted.fault) == (1, Fault.HIDDEN)
+        assert refuted.proposer == town.account("villain")
+        assert refuted.challenger in town.honest
+
+
+def test_a_lazy_validator(tmp_path: Path) -> None:
+    """Promise: a validator that attests what it has not recomputed loses its stake with the liar's bond; one that has, earns both."""
+    with Town(tmp_path, 3, 2) as town:
+        villain, lazy = town.villain("lazy"), town.account("villain", 1)
+        members = [town.member(k) for k in range(3)]
+        town.until(lambda: town.chain.attested(town.task, 1, lazy) is not None, "the vote")
+        root = town.finish(*members, town.validator(), town.aggregator())
+        assert root == expected(range(3), 2)
+        assert villain.code() == 0, villain.said()
+        town.until(lambda: town.slashings() != [], "the validator to lose its stake")
+        (slashed,) = town.slashings()
+        assert slashed.account == lazy
+        assert slashed.amount == town.parameters.stake
+        assert town.chain.balance(lazy).locked == 0
+        assert town.round(1).attempt == 1
+
+
 def evidence(at: Villain) -> Iterator[Call]:
     """Every kind of evidence about an honest round 1, true in all its parts."""
     task, current = at.task, at.ledger.round(at.task, 1)

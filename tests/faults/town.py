@@ -47,6 +47,8 @@ from tallystick.protocol import (
     Propose,
     Refuted,
     Round,
+    Slashed,
+    Stake,
     Void,
     Withdraw,
 )
@@ -320,6 +322,14 @@ class Town:
     def rpc(self, method: str, *params: object) -> Any:
         return rpc(self.node_url, method, *params)
 
+    def slashings(self) -> list[Slashed]:
+        return [e for _, e in self.chain.events(self.task) if isinstance(e, Slashed)]
+
+    def put_at_stake(self, role: str, index: int, amount: int) -> None:
+        """An account's stake, before its process starts."""
+        key = self.key(role, index)
+        self.chain.send(key, Deposit(amount), Stake(self.task, amount))
+
     def calldata(self, call: Call) -> str:
         """How a call about a round begins, in hex digits: selector, task and number, for a line to recognise it."""
         return contract.encode_call(call)[:68].hex()
@@ -356,6 +366,9 @@ class Town:
         for event in self.refutations():
             total += event.bounty * (event.challenger == account)
             total -= self.parameters.bond * (event.proposer == account)
+        for slashed in self.slashings():
+            total += slashed.bounty * (slashed.by == account)
+            total -= slashed.amount * (slashed.account == account)
         return total
 
     def check_balances(self) -> None:
@@ -368,7 +381,9 @@ class Town:
                 s.call.amount for s in self.sent()
                 if s.sender == account and s.worked and isinstance(s.call, Deposit)
             ]  # fmt: skip
-            assert paid in ([], [SLOTS * self.parameters.bond])
+            p = self.parameters
+            # For bonds, a vote, a demand: each amount once, as `check_sent` sees.
+            assert set(paid) <= {SLOTS * p.bond, p.stake, p.reveal_fee}
 
     def check_sent(self) -> None:
         """Nobody honest did anything twice: one commitment a round, one deposit, one proposal an attempt, one finality."""
@@ -421,7 +436,8 @@ def _transactions(url: str, newest: int, to: bytes) -> Iterator[Sent]:
 
 
 def _subject(call: Call) -> tuple[str, object]:
-    return type(call).__name__, getattr(call, "round", None)
+    what = call.amount if isinstance(call, Deposit) else getattr(call, "round", None)
+    return type(call).__name__, what
 
 
 def _die_with_parent() -> None:

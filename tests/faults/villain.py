@@ -6,6 +6,8 @@ It opens round 1, waits until everybody has committed and uploaded, proposes its
     next            one word of the next model
     omission        a member that committed is not in the roster
     weight          a member counts with another weight than it committed to
+    hide:LEVEL      as sum:LEVEL, and nothing of it is published, nor revealed when it is demanded
+    lazy            as next, and a validator attests it that has not looked
     replay:WHAT     a member's signature from another round, task, chain or contract, in a batch that it adopts
 
 Or it is member 2, which trains nothing:
@@ -34,7 +36,7 @@ from tallystick.commitment import typed_data  # noqa: E402
 from tallystick.encoding import Words  # noqa: E402
 from tallystick.errors import Refused  # noqa: E402
 from tallystick.ledger import address_of  # noqa: E402
-from tallystick.protocol import Commit, Committed, Open, Propose  # noqa: E402
+from tallystick.protocol import Attest, Commit, Committed, Open, Propose  # noqa: E402
 from tallystick.roles import sponsor  # noqa: E402
 from tallystick.roles.batch import make_batch, roster  # noqa: E402
 from tallystick.sumtree import Entry  # noqa: E402
@@ -101,17 +103,23 @@ class Villain(Court):
 
     def tell(self, kind: str, detail: str, right: list[Entry]) -> None:
         """Propose the lie."""
-        if kind == "sum":
+        if kind in ("sum", "hide"):
 
             def alter(level: int, index: int, sums: np.ndarray) -> np.ndarray:
                 return sums + (np.arange(SIZE) == 7) * ((level, index) == (int(detail), 0))
 
-            self.lie(right, alter_sums=alter)
-        elif kind == "next":
+            claim = self.claim(right, alter_sums=alter, publish=kind == "sum")
+            words: Words = claim.next_words(self.base())
+            following = self.publish(words) if kind == "sum" else self.root(words)
+            self.propose(len(right), claim.top, following)
+        elif kind in ("next", "lazy"):
             claim = self.claim(right, publish=False)
             false: Words = claim.next_words(self.base())
             false[9] += 1
             self.propose(len(right), claim.top, self.publish(false))
+            if kind == "lazy":
+                attest = Attest(self.task, self.number, claim.top, self.root(false))
+                self.ledger.send(keys.demo(SEED, "villain", 1), attest)
         elif kind == "omission":
             self.lie([right[0], *right[2:]])
         elif kind == "weight":
@@ -128,6 +136,9 @@ def main(url: str, kept: str, task: str, lie: str) -> None:
         villain.copy()
         return
     sponsor.bond(villain.ledger, villain.liar, villain.task, 2)
+    if lie == "lazy":
+        lazy = keys.demo(SEED, "villain", 1)
+        sponsor.stake(villain.ledger, lazy, villain.task, villain.parameters.stake)
     villain.ledger.send(villain.liar, Open(villain.task, villain.number))
     kind, _, detail = lie.partition(":")
     villain.tell(kind, detail, villain.gather())
