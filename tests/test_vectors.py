@@ -16,7 +16,7 @@ from eth_account import Account
 from eth_account.messages import encode_typed_data
 from eth_utils import keccak
 
-from tallystick import aggregation, commitment, encoding, errors, merkle, store
+from tallystick import aggregation, commitment, encoding, errors, fraud, merkle, store
 from tallystick import blob as blobs
 from tallystick.aggregation import combine, next_model, weighted_mean
 from tallystick.encoding import Layout, TensorSpec, dequantise, layout_of, quantise
@@ -267,6 +267,20 @@ def test_damaged_blobs(case: Case, tmp_path: Path) -> None:
     assert type(raised.value).__name__ == case["error"]
     if isinstance(raised.value, blobs.DamagedLeaf):
         assert raised.value.leaf == case["leaf"]
+
+
+@cases("reveal", "valid")
+def test_revealed_pieces(case: Case) -> None:
+    """What is demanded is answered by as many digests, or such a document, as the format says."""
+    if "leaves" in case:
+        assert fraud.pieces(case["leaves"], case["height"], case["position"]) == case["pieces"]
+    assert fraud.is_answer(raw(case["digest"]), case["pieces"], raw(case["data"]))
+
+
+@cases("reveal", "negatives")
+def test_no_answers(case: Case) -> None:
+    """Nothing else is an answer."""
+    assert not fraud.is_answer(raw(case["digest"]), case["pieces"], raw(case["data"]))
 
 
 def worked_example() -> dict[str, str]:

@@ -13,11 +13,14 @@ from typing import Any
 from bound import commitment
 from hashed import blob, merkle, sum_tree
 from numeric import mean, quantise
+from revealed import reveal
 
 HERE = Path(__file__).parent
 
 
-FILES = {each.__name__: each for each in (merkle, commitment, quantise, mean, sum_tree, blob)}
+FILES = {
+    each.__name__: each for each in (merkle, commitment, quantise, mean, sum_tree, blob, reveal)
+}
 
 
 def _plain(value: Any) -> Any:

@@ -13,7 +13,7 @@ from enum import IntEnum
 from . import merkle
 from .commitment import SIGNATURE_BYTES, SIGNED_ENTRY_BYTES, entry_bytes
 from .errors import InvalidProof
-from .sumtree import Entry, SumNode, child, locate, shape
+from .sumtree import Entry, SumNode, child, is_document, locate, shape
 
 WORD_MIN, WORD_MAX = -(2**31), 2**31 - 1
 UPDATE_BYTES, SUM_BYTES = 4, 8
@@ -284,6 +284,15 @@ def pieces(leaves: int, height: int, position: int) -> int:
     below = height - step
     width = (leaves + (1 << below) - 1) >> below
     return min(1 << step, width - (position << step))
+
+
+def is_answer(digest: bytes, number: int, data: bytes) -> bool:
+    """Whether data are what a digest was demanded for: a leaf's bytes (`number` 0), `DOCUMENT`, `NODE`, or `number` digests."""
+    if number in (0, NODE, DOCUMENT):
+        formed = number == 0 or is_document(data, number == NODE)
+        return formed and merkle.leaf_hash(data) == digest
+    digests = [data[k : k + 32] for k in range(0, len(data), 32)]
+    return len(data) == 32 * number and merkle.root_of(digests) == digest
 
 
 def is_right_leaf(

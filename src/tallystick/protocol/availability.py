@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from .. import errors, fraud, merkle
-from ..sumtree import is_document
+from .. import errors, fraud
 from .calls import Demand, Expire, Reveal
 from .challenges import get_claim, is_open_to_challenge, strike
 from .events import Demanded, Event, Expired, Revealed
@@ -43,14 +42,7 @@ def process_reveal(state: State, call: Reveal, sender: Address, now: int) -> tup
     demand = task.demands.get(key)
     if demand is None or is_stale(task, call.round, demand):
         raise errors.NotDemanded(call.digest)
-    data = call.data
-    if call.pieces in (0, fraud.NODE, fraud.DOCUMENT):
-        formed = call.pieces == 0 or is_document(data, call.pieces == fraud.NODE)
-        right = formed and merkle.leaf_hash(data) == call.digest
-    else:
-        digests = [data[k : k + 32] for k in range(0, len(data), 32)]
-        right = len(data) == 32 * call.pieces and merkle.root_of(digests) == call.digest
-    if not right:
+    if not fraud.is_answer(call.digest, call.pieces, call.data):
         raise errors.InvalidProof("data")
     pay_fee(state, task, demand, sender)
     del task.demands[key]
@@ -58,7 +50,7 @@ def process_reveal(state: State, call: Reveal, sender: Address, now: int) -> tup
     task.ballots[call.round] = replace(ballot, demands=ballot.demands - 1)
     final_at = max(current.final_at, now + task.parameters.reveal_window)
     task.rounds[call.round] = replace(current, final_at=final_at)
-    return (Revealed(call.task, call.round, call.digest, call.pieces, sender, data),)
+    return (Revealed(call.task, call.round, call.digest, call.pieces, sender, call.data),)
 
 
 def process_expire(state: State, call: Expire, sender: Address, now: int) -> tuple[Event, ...]:
