@@ -12,13 +12,16 @@ from collections import defaultdict
 
 from tallystick import keys, ledger, merkle
 from tallystick.commitment import SIGNATURE_BYTES, entry_bytes
+from tallystick.fraud import Sought, Vector
 from tallystick.protocol import (
     MIN_BOND,
     Admit,
+    Attest,
     Call,
     Commit,
     CommitBatch,
     CreateTask,
+    Demand,
     Deposit,
     Exclude,
     Finalise,
@@ -26,14 +29,29 @@ from tallystick.protocol import (
     Parameters,
     Propose,
     Reason,
+    Release,
+    Reveal,
+    Settlement,
+    Stake,
     TaskCreated,
+    Unstake,
     Withdraw,
 )
 
 from .record import Figure, save
 
-LIMITS = {"commit": 35_000, "commit batch of 10": 80_000, "commit batch of 1000": 80_000}
+LIMITS = {
+    "commit": 35_000,
+    "propose": 120_000,
+    "attest": 60_000,
+    "finalise": 80_000,
+    "finalise by votes": 80_000,
+    "commit batch of 10": 80_000,
+    "commit batch of 1000": 80_000,
+}
 ROUNDS = 6
+HEIGHT, PIECES = 14, 123
+"""Levels of the Merkle tree over 1,000,000 words in leaves of 64, and how many digests seven levels below the top."""
 SIGNATURE = b"\x1b" * SIGNATURE_BYTES
 """Whose it is costs nothing where nobody disputes it."""
 
@@ -58,7 +76,7 @@ def measure(members: int, batched: bool, rounds: int) -> dict[str, int]:
         sponsor=bytes.fromhex(sponsor.address[2:]), layout=b"\x01" * 32, genesis=b"\x02" * 32,
         dimension=1_000_000, scale=24, leaf_words=64, fan_in=4, rule=0, rounds=rounds, quorum=1,
         max_weight=100_000, max_members=members, slots=4, commit_window=100, challenge_window=100,
-        bond=MIN_BOND, bounty=50, salt=bytes(32),
+        bond=MIN_BOND, bounty=50, settlement=Settlement.EARLY, reveal_window=50,
     )  # fmt: skip
     created = send(sponsor, CreateTask(parameters), "create task").events[0]
     assert isinstance(created, TaskCreated)
@@ -68,6 +86,10 @@ def measure(members: int, batched: bool, rounds: int) -> dict[str, int]:
         gas = send(sponsor, Admit(task, batch), "admit").gas
         spent["admit, per member"] = max(spent["admit, per member"], gas // len(batch))
     send(aggregator, Deposit(4 * MIN_BOND), "deposit")
+    validators = [keys.demo(7, "validator", k) for k in range(2)]
+    for validator in validators:
+        send(validator, Deposit(parameters.stake + rounds * parameters.reveal_fee), "deposit")
+        send(validator, Stake(task, parameters.stake), "stake")
     for number in range(1, rounds + 1):
         send(aggregator, Open(task, number), "open")
         excluded = 0
@@ -86,12 +108,25 @@ def measure(members: int, batched: bool, rounds: int) -> dict[str, int]:
                     left_out = Exclude(task, number, addresses[0], 569, root, Reason.WITHHELD)
                     send(aggregator, left_out, "exclude")
                     excluded = 1
-        proposal = Propose(
-            task, number, members - excluded, b"\x03" * 32, bytes([number]) * 32, batched
-        )
+        digests = [merkle.leaf_hash(bytes([number, k])) for k in range(PIECES)]
+        root = merkle.root_of(digests)
+        proposal = Propose(task, number, members - excluded, b"\x03" * 32, root, batched)
         send(aggregator, proposal, "propose")
-        chain.wait(chain.round(task, number).final_at)
-        send(sponsor, Finalise(task, number), "finalise")
+        sought = Sought(Vector.NEXT, (), 0, (), HEIGHT, 0, root, ())
+        send(validators[0], Demand(task, number, sought), "demand")
+        shown = Reveal(task, number, root, PIECES, b"".join(digests))
+        send(aggregator, shown, f"reveal {PIECES} digests")
+        for validator in validators:
+            send(validator, Attest(task, number, b"\x03" * 32, root), "attest")
+        if number % 2:
+            send(sponsor, Finalise(task, number), "finalise by votes")
+            chain.wait(chain.round(task, number).final_at)
+            send(sponsor, Release(task, number), "release")
+        else:
+            chain.wait(chain.round(task, number).final_at)
+            send(sponsor, Finalise(task, number), "finalise")
+    for validator in validators:
+        send(validator, Unstake(task), "unstake")
     send(aggregator, Withdraw(MIN_BOND), "withdraw")
     chain.close()
     return dict(spent)
@@ -118,7 +153,8 @@ def main() -> int:
     ]
     about = (
         "Gas of whole transactions as receipts report it, on the contract in the embedded EVM (Prague rules), each the dearest "
-        f"of its occurrences in {rounds} rounds. Tasks have 4 slots, which admission prepays; 10 members commit directly, 10 and 1,000 in batches."
+        f"of its occurrences in {rounds} rounds. Tasks have 4 slots, which admission prepays; 10 members commit directly, 10 and 1,000 in batches. "
+        "Two validators attest; a model of 1,000,000 words is demanded at its root."
     )
     return int(not save("gas", "Gas of every call", about, "\n".join(lines), table, figures, quick))
 
