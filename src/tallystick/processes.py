@@ -15,7 +15,8 @@ from .encoding import Arrays
 from .errors import InvalidParameter
 from .ledger import Ledger, Signer
 from .roles.peer import Peer, Train
-from .roles.sponsor import bond
+from .roles.sponsor import bond, wei
+from .roles.sponsor import stake as put_at_stake
 
 Url = Annotated[str, typer.Option("--ledger", help="Ledger URL, or a network of tallystick.toml.")]
 Shared = Annotated[str, typer.Option("--store", help="Store URL where everybody's updates are.")]
@@ -47,6 +48,10 @@ def participate(
     train_only: Annotated[
         bool, typer.Option(help="Leave aggregation, and the bond it needs, to others.")
     ] = False,
+    stake: Annotated[
+        float,
+        typer.Option(help="Ether to have at stake, for a vote on what is right (0: no vote)."),
+    ] = 0.0,
     patience: Patience = 10.0,
     every: Every = 0.5,
     threads: Threads = 1,
@@ -57,7 +62,10 @@ def participate(
         raise InvalidParameter("say who trains: --train MODULE:FUNCTION, or --demo.")
     key, work = _demo(demo) if demo else (keys.from_environment(), _function(cast(str, train)))
     bonded = not train_only
-    _run(key, work, bonded, ledger_url, store_url, task, own, patience, every, threads, as_json)
+    at_stake = wei(stake)
+    _run(
+        key, work, bonded, ledger_url, store_url, task, own, patience, every, threads, as_json, at_stake
+    )  # fmt: skip
 
 
 def aggregate(
@@ -87,6 +95,7 @@ def _run(
     every: float,
     threads: int,
     as_json: bool,
+    at_stake: int = 0,
 ) -> None:
     chain = ledger.open(ledger_url)
     if _is_virtual(ledger_url):
@@ -105,6 +114,7 @@ def _run(
     try:
         if bonded:
             _bond(chain, key, wanted)
+        put_at_stake(chain, key, wanted, at_stake)
         shared = store.open(store_url)
         peer = Peer(
             chain, store.open(str(own)), shared, key, wanted, train,
