@@ -112,7 +112,8 @@ contract RefutableTest is Court {
             : vector == 1 ? c.t.roster[who].update : vector == 2 ? c.t.nextTree : c.batch.batch();
         // One in four from above the root, which is a place too.
         uint256 top = tree.levels.length - 1;
-        uint256 height = _pick(c, 62 + kind, 4) == 0 ? top + _pick(c, 63 + kind, 41 - top) : _pick(c, 63 + kind, top + 1);
+        uint256 height =
+            _pick(c, 62 + kind, 4) == 0 ? top + _pick(c, 63 + kind, 41 - top) : _pick(c, 63 + kind, top + 1);
         s = _sought(tree, height, _pick(c, 64 + kind, tree.levels[height < top ? height : top].length));
         s.vector = uint8(vector);
         if (vector == 0) (s.path, s.index) = (c.t.path(level, index), uint32(index));
