@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.30;
 
-import {Entry, Opening, Placed, Signed, SumNode} from "../src/interfaces/Evidence.sol";
-import {Builder} from "./Builder.sol";
-import "./Fixture.sol";
+import "./Court.sol";
 
 /// @dev Whole transactions: 21,000, calldata, execution from cold storage; at least the calldata floor of EIP-7623.
 /// Forge runs a test as one transaction, so storage that the test touched is warm; each measured call therefore comes
@@ -20,6 +18,13 @@ abstract contract Metered is Fixture {
         uint256 floor = 21_000 + 10 * tokens;
         return used > floor ? used : floor;
     }
+
+    /// @dev Keeps a figure in `snapshots/calls.json`.
+    function _measure(string memory what, uint256 limit, bytes memory data) internal {
+        uint256 gas = _gas(data);
+        vm.snapshotValue("calls", what, gas);
+        require(gas <= limit, what);
+    }
 }
 
 contract GasTest is Metered {
@@ -35,14 +40,14 @@ contract GasTest is Metered {
     function test_gas_commit() public {
         bytes memory data = abi.encodeCall(ledger.commit, (id, 1, 1000, keccak256("root")));
         vm.prank(members[2]);
-        require(_gas(data) <= 35_000, "commit");
+        _measure("commit", 35_000, data);
     }
 
     /// A batch costs at most 80,000 gas, whatever it holds.
     function test_gas_batch() public {
         bytes memory data = abi.encodeCall(ledger.commitBatch, (id, 1, keccak256("root"), 3));
         vm.prank(AGGREGATOR);
-        require(_gas(data) <= 80_000, "batch");
+        _measure("commitBatch", 80_000, data);
     }
 
     /// A proposal costs at most 120,000 gas.
@@ -50,7 +55,221 @@ contract GasTest is Metered {
         vm.warp(1101);
         bytes memory data = abi.encodeCall(ledger.propose, (id, 1, 2, keccak256("sum"), keccak256("next"), false));
         vm.prank(AGGREGATOR);
-        require(_gas(data) <= 120_000, "propose");
+        _measure("propose", 120_000, data);
+    }
+}
+
+/// @dev Two validators and three rounds in a ring of two slots: round 3 is proposed, and Alice's slot still holds round 1.
+abstract contract Voted is Metered {
+    address internal constant ALICE = address(0x3001);
+    address internal constant BOB = address(0x3002);
+
+    function setUp() public virtual override {
+        super.setUp();
+        _create(_setting(Settlement.Early, Voting.Equal));
+        _deposit(NOBODY, STAKE);
+        _stake(ALICE, STAKE);
+        _stake(BOB, STAKE);
+        for (uint32 number = 1; number <= 3; ++number) {
+            _play(number);
+            if (number == 1) _attest(ALICE, 1);
+            if (number == 3) break;
+            vm.warp(1000 + 50 * number);
+            ledger.finalise(id, number);
+        }
+    }
+}
+
+contract VoteGasTest is Voted {
+    function _attestation() internal view returns (bytes memory) {
+        return abi.encodeCall(ledger.attest, (id, 3, ROOT, OTHER));
+    }
+
+    /// A validator's first vote costs at most 60,000 gas, for its slots were paid for with its stake.
+    function test_gas_attest_first() public {
+        bytes memory data = _attestation();
+        vm.prank(BOB);
+        _measure("attest, first", 60_000, data);
+    }
+
+    /// A vote that takes the place of an older one, whose round is past doubt, costs at most 60,000 gas.
+    function test_gas_attest_over_an_older_one() public {
+        bytes memory data = _attestation();
+        vm.prank(ALICE);
+        _measure("attest, over an older one", 60_000, data);
+    }
+
+    /// A stake with two slots costs at most 150,000 gas.
+    function test_gas_stake() public {
+        bytes memory data = abi.encodeCall(ledger.stake, (id, STAKE));
+        vm.prank(NOBODY);
+        _measure("stake, 2 slots", 150_000, data);
+    }
+
+    /// To take a stake back costs at most 100,000 gas.
+    function test_gas_unstake() public {
+        bytes memory data = abi.encodeCall(ledger.unstake, id);
+        vm.prank(BOB);
+        _measure("unstake, 2 slots", 100_000, data);
+    }
+
+    /// A proposal is final for at most 80,000 gas, the bond freed.
+    function test_gas_finalise() public {
+        vm.warp(1150);
+        _measure("finalise", 80_000, abi.encodeCall(ledger.finalise, (id, 3)));
+    }
+}
+
+/// @dev Both validators have voted for round 3.
+contract EarlyGasTest is Voted {
+    function setUp() public override {
+        super.setUp();
+        _attest(ALICE, 3);
+        _attest(BOB, 3);
+    }
+
+    /// A proposal that votes settle is final for at most 80,000 gas.
+    function test_gas_finalise_early() public {
+        _measure("finalise, early", 80_000, abi.encodeCall(ledger.finalise, (id, 3)));
+    }
+}
+
+/// @dev Alice has voted for a proposal that was struck out.
+contract SlashGasTest is Voted {
+    function setUp() public override {
+        super.setUp();
+        _attest(ALICE, 3);
+        _hide(3);
+    }
+
+    /// To slash who attested a lie costs at most 120,000 gas.
+    function test_gas_slash() public {
+        bytes memory data = abi.encodeCall(ledger.slash, (id, 3, ALICE));
+        vm.prank(NOBODY);
+        _measure("slash", 120_000, data);
+    }
+}
+
+/// @dev Of a next model of 256 leaves, the rival demanded the left 128 leaves' digests.
+contract RevealGasTest is Metered {
+    using Builder for *;
+
+    function _following() internal pure returns (Tree memory tree) {
+        bytes32[] memory hashes = new bytes32[](256);
+        for (uint256 i; i < hashes.length; ++i) {
+            hashes[i] = keccak256(abi.encode(i)) | bytes32(type(uint256).max / 255);
+        }
+        tree.rehash(hashes);
+    }
+
+    function setUp() public override {
+        super.setUp();
+        Tree memory tree = _following();
+        Parameters memory p = parameters();
+        (p.dimension, p.leafWords) = (256 * 64, 64);
+        _create(p);
+        _open(1);
+        for (uint256 i; i < 3; ++i) {
+            _commit(i, 1);
+        }
+        bytes32 nextRoot = tree.root();
+        vm.prank(AGGREGATOR);
+        ledger.propose(id, 1, 3, ROOT, nextRoot, false);
+        Sought memory s;
+        (s.vector, s.height, s.digest) = (uint8(Vector.Next), 7, tree.levels[7][0]);
+        s.siblings = tree.auditPath(7, 0);
+        vm.prank(RIVAL);
+        ledger.demand(id, 1, s);
+    }
+
+    /// 128 digests are revealed for at most 500,000 gas.
+    function test_gas_reveal_128_digests() public {
+        Tree memory tree = _following();
+        bytes memory answer;
+        for (uint256 i; i < 128; ++i) {
+            answer = bytes.concat(answer, tree.levels[0][i]);
+        }
+        bytes memory data = abi.encodeCall(ledger.reveal, (id, 1, tree.levels[7][0], 128, answer));
+        vm.prank(NOBODY);
+        _measure("reveal, 128 digests", 500_000, data);
+    }
+
+    /// To strike out who did not answer costs at most 130,000 gas.
+    function test_gas_expire() public {
+        bytes memory data = abi.encodeCall(ledger.expire, (id, 1, _following().levels[7][0], 128));
+        vm.warp(1031);
+        vm.prank(NOBODY);
+        _measure("expire", 130_000, data);
+    }
+}
+
+/// @dev A model small enough for the ledger: ten members, 31 words in one leaf.
+abstract contract Small is Court, Metered {
+    using Builder for *;
+
+    function _small() internal view returns (Tally memory t) {
+        t = _draw(7, 10, 4, 31);
+        t.leafWords = 31;
+        t.baseTree = Builder.vector(t.base, 31, 4);
+        for (uint256 i; i < 10; ++i) {
+            t.roster[i].update = Builder.vector(t.roster[i].words, 31, 4);
+        }
+        t.combine();
+    }
+
+    function setUp() public virtual override {
+        super.setUp();
+        Tally memory t = _small();
+        Parameters memory p = _shaped(t);
+        (p.leafWords, p.genesis, p.settlement) = (31, Builder.vector(t.base, 31, 4).root(), uint8(Settlement.Proven));
+        _found(t, p);
+        _open(1);
+        _commitAll(t.roster);
+        _proposeTally(t, false);
+    }
+
+    function _settleRoster() internal view returns (bytes memory) {
+        Tally memory t = _small();
+        address[] memory people = new address[](10);
+        for (uint256 i; i < 10; ++i) {
+            people[i] = t.roster[i].account;
+        }
+        return abi.encodeCall(ledger.settleRoster, (id, 1, people, _entries(t)));
+    }
+
+    function _entries(Tally memory t) internal pure returns (Entry[] memory entries) {
+        entries = new Entry[](10);
+        for (uint256 i; i < 10; ++i) {
+            entries[i] = t.roster[i].entry();
+        }
+    }
+}
+
+contract RosterGasTest is Small {
+    /// Ten members are gone through for at most 400,000 gas.
+    function test_gas_settle_roster_of_10() public {
+        _measure("settleRoster, 10 members", 400_000, _settleRoster());
+    }
+}
+
+contract LeafGasTest is Small {
+    using Builder for *;
+
+    function setUp() public override {
+        super.setUp();
+        _does(NOBODY, _settleRoster());
+    }
+
+    /// A leaf of 31 words is aggregated over ten members for at most 1,000,000 gas.
+    function test_gas_settle_leaf_of_10() public {
+        Tally memory t = _small();
+        Opening[] memory parts = new Opening[](10);
+        for (uint256 i; i < 10; ++i) {
+            parts[i] = t.roster[i].update.open(0);
+        }
+        Opening memory base = t.baseTree.open(0);
+        bytes memory data = abi.encodeCall(ledger.settleLeaf, (id, 1, 0, _entries(t), parts, base, t.nextTree.open(0)));
+        _measure("settleLeaf, 10 members, 31 words", 1_000_000, data);
     }
 }
 
@@ -255,6 +474,17 @@ contract ChallengeGasTest is Metered {
         bytes memory data =
             abi.encodeCall(ledger.refuteOmission, (_tasks[count], 1, Entry(OMITTED, 7, ROOT), new Signed[](0), near));
         _record("refuteOmission", count, data);
+    }
+
+    /// Any of a million words is demanded for at most 150,000 gas.
+    function test_gas_demand() public {
+        Vec memory following = _make(10).next;
+        Sought memory s;
+        (s.vector, s.digest) = (uint8(Vector.Next), Merkle.leafHash(following.first.data));
+        s.siblings = following.first.path;
+        bytes memory data = abi.encodeCall(ledger.demand, (_tasks[10], 1, s));
+        vm.prank(RIVAL);
+        _measure("demand, a leaf of a million words", 150_000, data);
     }
 
     /// A wrong sum above the roster, of 10 members' million words, is refuted for at most 350,000 gas.

@@ -23,6 +23,7 @@ contract Crowd is Court {
     /// @dev What the forfeited stakes left to nobody.
     uint256 public forfeited;
     string public broken;
+    mapping(uint8 settlement => mapping(uint8 voting => bool)) internal _founded;
     address[] internal accounts;
     int256 internal constant STEP = 5;
 
@@ -37,6 +38,7 @@ contract Crowd is Court {
 
     /// @dev A task whose members are its first validators.
     function _found(Settlement settlement, Voting voting) internal {
+        _founded[uint8(settlement)][uint8(voting)] = true;
         Parameters memory p = _setting(settlement, voting);
         (p.dimension, p.leafWords, p.genesis, p.slots, p.quorum) = (8, 8, _root(0, 4), 4, 1);
         p.salt = bytes32(uint256(8));
@@ -88,22 +90,15 @@ contract Crowd is Court {
         return keccak256(abi.encode(r));
     }
 
-    /// @dev Before the first round: another task in the place of the first.
+    /// @dev Before the first round: another task in the place of the one that is there.
     function begin(uint8 settlement, uint8 voting) external {
-        if (ledger.task(id).opened != 0) return;
-        Settlement s = Settlement(settlement % 4);
-        if (s == Settlement.Early && voting % 3 == 0) return;
+        (settlement, voting) = (settlement % 4, voting % 3);
+        if (ledger.task(id).opened != 0 || _founded[settlement][voting]) return;
         for (uint256 i; i < accounts.length; ++i) {
             vm.prank(accounts[i]);
             try ledger.unstake(id) {} catch {}
         }
-        Parameters memory p = ledger.task(id).parameters;
-        if (p.settlement == uint8(s) && p.voting == voting % 3) return;
-        try this.found(s, Voting(voting % 3)) {} catch {}
-    }
-
-    function found(Settlement settlement, Voting voting) external {
-        _found(settlement, voting);
+        _found(Settlement(settlement), Voting(voting));
     }
 
     function wait(uint16 time) external {
@@ -198,6 +193,30 @@ contract Crowd is Court {
             _struck(number);
             _break(_claimed[number] == 0 || _claimed[number] == type(int256).min, "refuted without a lie");
         } catch {}
+    }
+
+    /// @dev A whole round up to its proposal, and perhaps its votes.
+    function play(int8 lie, bool votes) external {
+        _deposit(AGGREGATOR, 2 * BOND);
+        this.open(4);
+        this.everyone();
+        this.propose(4, lie, 3, false, false);
+        if (votes) this.acclaim();
+    }
+
+    /// @dev Finds a lie, and makes all who attested it pay.
+    function punish(uint8 who, uint8 back) external {
+        this.refute(who, back);
+        for (uint8 i; i < 3; ++i) {
+            this.slash(who, i, back);
+        }
+    }
+
+    /// @dev After its time to answer, a member's update is nowhere to be had.
+    function testify(uint8 whom, uint8 back) external {
+        for (uint8 i; i < 3; ++i) {
+            this.witness(i, whom, back);
+        }
     }
 
     function void(uint8 back) external {
@@ -397,7 +416,7 @@ contract Invariants {
     }
 
     function targetSelectors() public view returns (FuzzSelector[] memory chosen) {
-        bytes4[] memory s = new bytes4[](31);
+        bytes4[] memory s = new bytes4[](35);
         (s[0], s[1], s[2]) = (Crowd.wait.selector, Crowd.deposit.selector, Crowd.withdraw.selector);
         // Twice as often as the rest, for what comes first in a round.
         (s[3], s[4], s[5], s[6]) =
@@ -410,7 +429,8 @@ contract Invariants {
         (s[21], s[22], s[23]) = (Crowd.witness.selector, Crowd.demand.selector, Crowd.demand.selector);
         (s[24], s[25], s[26]) = (Crowd.reveal.selector, Crowd.expire.selector, Crowd.release.selector);
         (s[27], s[28], s[29]) = (Crowd.lapse.selector, Crowd.settle.selector, Crowd.begin.selector);
-        s[30] = Crowd.everyone.selector;
+        (s[30], s[31], s[32]) = (Crowd.everyone.selector, Crowd.play.selector, Crowd.play.selector);
+        (s[33], s[34]) = (Crowd.punish.selector, Crowd.testify.selector);
         chosen = new FuzzSelector[](1);
         chosen[0] = FuzzSelector(address(crowd), s);
     }

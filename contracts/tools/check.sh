@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Build and check the contracts. `check.sh write` writes the shipped artifact and the gas snapshot instead of comparing them.
-# FOUNDRY_PROFILE=ci runs 10,000 fuzz cases and 10,000 invariant runs, and slither.
+# FOUNDRY_PROFILE=ci runs 10,000 fuzz cases and 10,000 invariant runs, slither, and halmos.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 case "$(uname -s)-$(uname -m)" in
@@ -35,4 +35,9 @@ if [ "${FOUNDRY_PROFILE:-default}" = ci ]; then
   [ -x .slither/bin/slither ] || { python3 -m venv .slither && .slither/bin/python -m pip install --quiet --disable-pip-version-check slither-analyzer==0.11.6; }
   PATH="$PWD/$(dirname "$forge"):$PATH" .slither/bin/slither . --config-file slither.config.json 2>&1 | grep -E '^(INFO:Slither|Detector|[A-Z].* \(src/)'
   [ "${PIPESTATUS[0]}" -eq 0 ] || { echo "slither has findings that slither.config.json does not explain"; exit 1; }
+  # For all words, weights and amounts, and not for 10,000 of them; each proof within a minute of its solver.
+  echo "-- halmos"
+  [ -x .halmos/bin/halmos ] || { python3 -m venv .halmos && .halmos/bin/python -m pip install --quiet --disable-pip-version-check halmos==0.3.3; }
+  PATH="$PWD/$(dirname "$forge"):$PWD/.halmos/bin:$PATH" FOUNDRY_PROFILE=proof .halmos/bin/python tools/prove.py --forge-build-out out/proof --loop 70 --solver-timeout-assertion 60s 2>&1 \
+    | grep -E '(PASS|FAIL|TIMEOUT|ERROR)|^Symbolic' || { echo "halmos could not prove all"; exit 1; }
 fi
