@@ -57,7 +57,7 @@ AFTER = 500
 
 
 class Specification:
-    """protocol.py, at a time of the caller's choosing; what is tried is undone."""
+    """protocol/, at a time of the caller's choosing; what is tried is undone."""
 
     def __init__(self, place: tuple[int, bytes] = SPEC) -> None:
         self.place = place

@@ -207,7 +207,7 @@ def timeless(found: Any) -> Any:
 
 
 class Specification:
-    """protocol.py with a clock that ticks once per call."""
+    """protocol/ with a clock that ticks once per call."""
 
     def __init__(self) -> None:
         self.state = State(1, b"\x01" * 20, commitment_author)
@@ -600,7 +600,7 @@ LONG = settings(QUICK, max_examples=60, stateful_step_count=40)
 
 
 def test_specification_hashchain_and_embedded_agree() -> None:
-    """Generated scenarios give the same outcome on protocol.py, the hashchain and the contract."""
+    """Generated scenarios give the same outcome on protocol/, the hashchain and the contract."""
     run_state_machine_as_test(Sameness, settings=QUICK)  # type: ignore[no-untyped-call]
 
 
@@ -714,7 +714,7 @@ REFUSALS = {
 
 
 def test_votes_availability_and_settlement_agree() -> None:
-    """Every event and every refusal of their calls is the same on protocol.py, the hashchain and the contract."""
+    """Every event and every refusal of their calls is the same on protocol/, the hashchain and the contract."""
     seen: set[str] = set()
     for play in (votes_for_a_lie, votes_that_are_needed, a_proof):
         machine = Sameness()

@@ -238,7 +238,7 @@ interface ILedgerEvents {
 }
 
 /// @title The ledger of Tallystick: who committed to what, when, and who answers for an aggregate.
-/// @notice The same machine as `src/tallystick/protocol.py`, check by check and in the same order.
+/// @notice The same machine as `src/tallystick/protocol/`, check by check and in the same order.
 interface ILedger is ILedgerEvents {
     /// @notice Create a task. The caller is its sponsor.
     /// @return id The task's id: SHA-256 of chain, contract and parameters.

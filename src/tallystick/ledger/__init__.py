@@ -2,7 +2,7 @@
 
     embedded:PATH[?clock=wall]                 the real contract in this process, journalled in SQLite ('' = in memory)
     http(s)://HOST[:PORT][?contract=0x…]       any JSON-RPC node; or the NAME of a network in tallystick.toml
-    hashchain:PATH[?difficulty=BITS&clock=wall]  SQLite blocks sealed by proof of work, running protocol.py
+    hashchain:PATH[?difficulty=BITS&clock=wall]  SQLite blocks sealed by proof of work, running the specification
 
 Several processes of one machine may open the same `embedded:` or `hashchain:` file.
 """

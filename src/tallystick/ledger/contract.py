@@ -1,4 +1,4 @@
-"""The contract's language: calls, events, errors and views of protocol.py to and from ABI bytes.
+"""The contract's language: calls, events, errors and views of the protocol to and from ABI bytes.
 
 Pure functions over the shipped ABI. Dataclass fields and ABI arguments stand in the same order, so nothing is named twice.
 """

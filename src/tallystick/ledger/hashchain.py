@@ -1,4 +1,4 @@
-"""A ledger without an EVM: signed calls in SQLite blocks, sealed by SHA-256 proof of work, run by protocol.py.
+"""A ledger without an EVM: signed calls in SQLite blocks, sealed by SHA-256 proof of work, run by the specification.
 
 The work makes a rewritten history cost as much as the first one; it brings no consensus among strangers. A block's body
 is value (32 bytes) | signature (65) | calldata, the signature being over H(tag | parent | time | value | calldata). Its hash
