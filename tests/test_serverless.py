@@ -50,10 +50,10 @@ def participate(
 def run(url: str, folder: Path, members: int, kill: bool) -> str:
     """The model root that members come to, one of whom is killed in the second round and started again."""
     chain = ledger.open(url)
-    task = create(chain, folder, members, 40)
+    task = create(chain, folder, members, 600)
     processes = [participate(url, folder, task, k, members) for k in range(members)]
     try:
-        deadline = time.monotonic() + 240
+        deadline = time.monotonic() + 600
         while any(each.poll() is None for each in processes):
             assert time.monotonic() < deadline, "the members did not come to an end"
             if kill and chain.task(task).opened == 2:

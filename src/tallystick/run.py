@@ -11,6 +11,7 @@ Paths inside are relative to the folder, so that it can be moved and sent.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import secrets
@@ -151,6 +152,6 @@ def _write(path: Path, text: str) -> None:
 
 
 def _full(path: Path, error: OSError) -> StoreUnavailable:
-    return StoreUnavailable(
-        f"cannot write {path}: {error.strerror}. Check the folder and the space on its disk."
-    )
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    remedy = "Free some space and run again." if full else "Check the folder and its permissions."
+    return StoreUnavailable(f"cannot write {path}: {error.strerror}. {remedy}")
