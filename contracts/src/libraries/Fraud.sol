@@ -405,6 +405,8 @@ library Fraud {
         pure
         returns (int256)
     {
+        // The last leaf may be short.
+        if (word >= c.dimension) revert InvalidProof("leaf");
         _checkLeaf(c, root, o, word / c.leafWords, wordBytes);
         return _word(o.data, (word % c.leafWords) * wordBytes, wordBytes);
     }
