@@ -13,29 +13,21 @@ library Merkle {
         return sha256(abi.encodePacked(bytes1(0x01), left, right));
     }
 
-    /// @notice Root over digests of one level, in order: 32 bytes each. Overwrites them.
-    function rootOf(bytes memory digests) internal pure returns (bytes32) {
+    /// @notice Root over digests of one level, in order: 32 bytes each, at least one.
+    function rootOf(bytes calldata digests) internal pure returns (bytes32) {
         uint256 width = digests.length / 32;
+        bytes32[] memory level = new bytes32[](width);
+        for (uint256 i; i < width; ++i) {
+            level[i] = bytes32(digests[32 * i:32 * i + 32]);
+        }
         while (width > 1) {
-            uint256 next = (width + 1) / 2;
-            for (uint256 i; i < next; ++i) {
-                bytes32 left = _at(digests, 2 * i);
-                bytes32 hashed = 2 * i + 1 < width ? nodeHash(left, _at(digests, 2 * i + 1)) : left;
-                // slither-disable-next-line assembly
-                assembly ("memory-safe") {
-                    mstore(add(add(digests, 32), mul(i, 32)), hashed)
-                }
+            for (uint256 i; i < width / 2; ++i) {
+                level[i] = nodeHash(level[2 * i], level[2 * i + 1]);
             }
-            width = next;
+            if (width % 2 == 1) level[width / 2] = level[width - 1];
+            width = (width + 1) / 2;
         }
-        return _at(digests, 0);
-    }
-
-    function _at(bytes memory digests, uint256 i) private pure returns (bytes32 found) {
-        // slither-disable-next-line assembly
-        assembly ("memory-safe") {
-            found := mload(add(add(digests, 32), mul(i, 32)))
-        }
+        return level[0];
     }
 
     /// @notice Whether `path` shows leaf hash `leaf` at `index` of `count` under `root` (RFC 9162, section 2.1.3.2).
