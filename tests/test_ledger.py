@@ -18,6 +18,7 @@ from tallystick.errors import (
     JournalMismatch,
     LedgerUnavailable,
     NotMember,
+    Reorganised,
     StoreUnavailable,
     UnknownTask,
 )
@@ -59,7 +60,9 @@ def play(chain: Ledger, task: bytes, number: int) -> None:
     chain.send(AGGREGATOR, Open(task, number))
     for k, member in enumerate(MEMBERS):
         chain.send(member, Commit(task, number, k + 1, bytes([number, k]) * 16))
-    chain.send(AGGREGATOR, Propose(task, number, 3, b"\x03" * 32, bytes([number]) * 32))
+    seen = chain.head()
+    roots = b"\x03" * 32, bytes([number]) * 32
+    chain.send(AGGREGATOR, Propose(task, number, 3, *roots, False, seen.number, seen.hash))
     chain.wait(chain.round(task, number).final_at)
     chain.send(SPONSOR, Finalise(task, number))
 
@@ -127,6 +130,32 @@ def test_refusals_leave_no_row(kind: str) -> None:
     with pytest.raises(UnknownTask):
         chain.task(bytes(32))
     assert chain.head() == head
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_proposal_says_which_chain_it_is_of(kind: str) -> None:
+    """A proposal that names a block of another chain, or none of the last 256, is refused and leaves no row."""
+    chain = ledger.open(URL[kind].format(""))
+    task = create(chain)
+    chain.send(AGGREGATOR, Deposit(MIN_BOND), Open(task, 1))
+    for member in MEMBERS:
+        chain.send(member, Commit(task, 1, 1, b"\x01" * 32))
+    old = chain.head()
+    for _ in range(256):
+        chain.send(AGGREGATOR, Deposit(1))
+    newest = chain.head()
+    false = [
+        (newest.number, old.hash), (old.number, old.hash), (newest.number - 1, newest.hash),
+        (newest.number + 1, newest.hash), (2**255, newest.hash),
+    ]  # fmt: skip
+    for number, digest in false:
+        with pytest.raises(Reorganised) as caught:
+            chain.send(AGGREGATOR, Propose(task, 1, 3, old.hash, old.hash, False, number, digest))
+        assert caught.value.arguments == (number,)
+    assert chain.head() == newest
+    chain.send(AGGREGATOR, Deposit(1))
+    seen = (newest.number, newest.hash)
+    chain.send(AGGREGATOR, Propose(task, 1, 3, old.hash, old.hash, False, *seen))
 
 
 WRITER = """

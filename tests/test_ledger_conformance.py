@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 from dataclasses import replace
+from hashlib import sha256
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from tallystick.aggregation import combine
 from tallystick.commitment import entry_bytes
 from tallystick.encoding import Words, as_bytes
 from tallystick.fraud import Accused, Opening, Placed, Signed, Sought, Vector
-from tallystick.ledger import address_of
+from tallystick.ledger import Head, address_of
 from tallystick.ledger.author import commitment_author
 from tallystick.ledger.ethereum import EthereumLedger
 from tallystick.protocol import (
@@ -81,8 +82,10 @@ ROOTS = [bytes([k]) * 32 for k in range(3)]
 TIMES = {"commit_deadline", "final_at", "deadline"}
 PASSED = {
     errors.CommitsClosed, errors.CommitsOpen, errors.WindowOpen, errors.WindowPassed, errors.RevealOpen, errors.RevealClosed,
+    errors.Reorganised,
 }  # fmt: skip
-"""Refusals whose argument is a time."""
+"""Refusals whose argument is a time or a block."""
+SEEN = ["none", "newest", "newest", "older", "newer", "other"]
 BASE = np.arange(8, dtype=np.int32)
 UPDATES = [np.full(8, 1000 * k + 1, np.int32) for k in range(len(MEMBERS))]
 ENTRIES = [
@@ -200,6 +203,10 @@ class Claimed:
         return SettleLeaf(task, number, int(bent == 4), entries, shown, base, following)
 
 
+def _hash_of(number: int) -> bytes:
+    return sha256(number.to_bytes(8, "big")).digest()
+
+
 def timeless(found: Any) -> Any:
     """Times differ between ledgers; whether there is one does not."""
     times = TIMES & set(found.__dataclass_fields__)
@@ -210,8 +217,14 @@ class Specification:
     """protocol/ with a clock that ticks once per call."""
 
     def __init__(self) -> None:
-        self.state = State(1, b"\x01" * 20, commitment_author)
+        self.state = State(1, b"\x01" * 20, commitment_author, self.block_hash)
         self.time = 0
+
+    def block_hash(self, number: int) -> bytes:
+        return _hash_of(number) if self.time - 256 <= number < self.time else bytes(32)
+
+    def head(self) -> Head:
+        return Head(self.time, _hash_of(self.time))
 
     def now(self) -> int:
         return self.time
@@ -399,9 +412,29 @@ class Sameness(RuleBasedStateMachine):
             ),
         )
 
-    @rule(signer=signers, number=numbers, count=st.integers(0, 4), root=roots, adopt=st.booleans())
-    def propose(self, signer: Any, number: int, count: int, root: bytes, adopt: bool) -> None:
-        self.everywhere(signer, lambda task: Propose(task, number, count, root, ROOTS[1], adopt))
+    @rule(
+        signer=signers, number=numbers, count=st.integers(0, 4), root=roots, adopt=st.booleans(),
+        seen=st.sampled_from(SEEN),
+    )  # fmt: skip
+    def propose(
+        self, signer: Any, number: int, count: int, root: bytes, adopt: bool, seen: str
+    ) -> None:
+        def make(task: bytes) -> Propose:
+            place = self.seen_in(task, seen)
+            return Propose(task, number, count, root, ROOTS[1], adopt, *place)
+
+        self.everywhere(signer, make)
+
+    def seen_in(self, task: bytes, what: str) -> tuple[int, bytes]:
+        """The block that a proposal names: the newest, none, or one that is not there."""
+        head = self.chains[self.tasks.index(task)].head()
+        return {
+            "none": (0, bytes(32)),
+            "newest": (head.number, head.hash),
+            "older": (head.number - 1, head.hash),
+            "newer": (head.number + 1, head.hash),
+            "other": (head.number, ROOTS[1]),
+        }[what]
 
     @rule(lie=st.sampled_from(LIES), batched=st.booleans(), adopt=st.booleans())
     def play_a_round(self, lie: str | None, batched: bool, adopt: bool) -> None:

@@ -324,7 +324,16 @@ contract Ledger is ILedger {
     }
 
     /// @inheritdoc ILedger
-    function propose(bytes32 id, uint32 number, uint32 count, bytes32 sumRoot, bytes32 nextRoot, bool adopt) external {
+    function propose(
+        bytes32 id,
+        uint32 number,
+        uint32 count,
+        bytes32 sumRoot,
+        bytes32 nextRoot,
+        bool adopt,
+        uint256 seen,
+        bytes32 seenHash
+    ) external {
         Task storage t = _task(id);
         Parameters storage p = t.parameters;
         Round storage r = _rounds[id][number];
@@ -335,6 +344,7 @@ contract Ledger is ILedger {
         if (block.timestamp <= r.commitDeadline && settled != members) revert CommitsOpen(r.commitDeadline);
         if (sumRoot == 0 || nextRoot == 0 || count < p.quorum || count > members) revert InvalidProposal();
         if (adopt && r.batchCount == 0) revert NoBatch();
+        if (seenHash != 0 && blockhash(seen) != seenHash) revert Reorganised(seen);
         uint128 bond = p.bond;
         _checkBonded(bond);
 

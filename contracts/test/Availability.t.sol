@@ -154,7 +154,7 @@ contract AvailabilityTest is Court {
         vm.warp(PROPOSED);
         bytes32 nextRoot = tree.root();
         vm.prank(AGGREGATOR);
-        ledger.propose(id, 1, 3, ROOT, nextRoot, false);
+        ledger.propose(id, 1, 3, ROOT, nextRoot, false, 0, 0);
     }
 
     /// One answer spans seven levels: 128 digests, fewer at the right edge.
@@ -288,7 +288,7 @@ contract AvailabilityTest is Court {
             _commit(i, 1);
         }
         vm.prank(AGGREGATOR);
-        ledger.propose(id, 1, 3, sumRoot, OTHER, false);
+        ledger.propose(id, 1, 3, sumRoot, OTHER, false, 0, 0);
     }
 
     /// Bytes with the right hash that are no node are no answer for the top of the sum tree: not even those of an entry.

@@ -149,7 +149,7 @@ abstract contract Court is Fixture {
         vm.warp(1101);
         (bytes32 sumRoot, bytes32 nextRoot) = (t.sumRoot(), t.nextTree.root());
         vm.prank(AGGREGATOR);
-        ledger.propose(id, 1, count, sumRoot, nextRoot, adopt);
+        ledger.propose(id, 1, count, sumRoot, nextRoot, adopt, 0, 0);
     }
 
     /* CALLS */

@@ -104,7 +104,7 @@ abstract contract Fixture is ILedgerEvents {
 
     function _propose(uint32 number, uint32 count) internal {
         vm.prank(AGGREGATOR);
-        ledger.propose(id, number, count, ROOT, OTHER, false);
+        ledger.propose(id, number, count, ROOT, OTHER, false, 0, 0);
     }
 
     function _play(uint32 number) internal {

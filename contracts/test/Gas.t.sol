@@ -53,7 +53,9 @@ contract GasTest is Metered {
     /// A proposal costs at most 120,000 gas.
     function test_gas_propose() public {
         vm.warp(1101);
-        bytes memory data = abi.encodeCall(ledger.propose, (id, 1, 2, keccak256("sum"), keccak256("next"), false));
+        vm.roll(1000);
+        bytes memory data =
+            abi.encodeCall(ledger.propose, (id, 1, 2, keccak256("sum"), keccak256("next"), false, 999, blockhash(999)));
         vm.prank(AGGREGATOR);
         _measure("propose", 120_000, data);
     }
@@ -174,7 +176,7 @@ contract RevealGasTest is Metered {
         }
         bytes32 nextRoot = tree.root();
         vm.prank(AGGREGATOR);
-        ledger.propose(id, 1, 3, ROOT, nextRoot, false);
+        ledger.propose(id, 1, 3, ROOT, nextRoot, false, 0, 0);
         Sought memory s;
         (s.vector, s.height, s.digest) = (uint8(Vector.Next), 7, tree.levels[7][0]);
         s.siblings = tree.auditPath(7, 0);
@@ -417,7 +419,7 @@ contract ChallengeGasTest is Metered {
         vm.warp(1101);
         bytes32 sumRoot = Builder.digest(e.left[0]);
         vm.prank(AGGREGATOR);
-        ledger.propose(made, 1, uint32(count), sumRoot, e.next.root, false);
+        ledger.propose(made, 1, uint32(count), sumRoot, e.next.root, false, 0, 0);
     }
 
     /* FIGURES */

@@ -168,7 +168,7 @@ contract Crowd is Court {
         (bytes32 sumRoot, bytes32 nextRoot) = (_summit().digest(), _root(base + STEP + lie, 4));
         if (anything) sumRoot = ROOT;
         vm.prank(_who(who));
-        try ledger.propose(id, number, anything ? count % 5 : 3, sumRoot, nextRoot, adopt) {
+        try ledger.propose(id, number, anything ? count % 5 : 3, sumRoot, nextRoot, adopt, 0, 0) {
             proposals[number] += 1;
             _model[number] = base + STEP + lie;
             _claimed[number] = anything ? type(int256).min : int256(lie);

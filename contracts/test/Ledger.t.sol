@@ -217,7 +217,7 @@ contract LedgerTest is Fixture {
         vm.expectRevert(refusal);
         ledger.exclude(ROOT, 1, SPONSOR, 1, ROOT, 1, "", 0, new bytes32[](0));
         vm.expectRevert(refusal);
-        ledger.propose(ROOT, 1, 1, ROOT, ROOT, false);
+        ledger.propose(ROOT, 1, 1, ROOT, ROOT, false, 0, 0);
         vm.expectRevert(refusal);
         ledger.finalise(ROOT, 1);
         vm.expectRevert(abi.encodeWithSelector(RoundNotOpen.selector, 1));
@@ -470,9 +470,9 @@ contract LedgerTest is Fixture {
         vm.expectRevert(abi.encodeWithSelector(AlreadyExcluded.selector, members[1]));
         ledger.exclude(id, 1, members[1], 7, ROOT, 1, "", 1, path);
         vm.expectRevert(abi.encodeWithSelector(CommitsOpen.selector, 1100));
-        ledger.propose(id, 1, 2, ROOT, OTHER, false);
+        ledger.propose(id, 1, 2, ROOT, OTHER, false, 0, 0);
         vm.warp(1101);
-        ledger.propose(id, 1, 2, ROOT, OTHER, false);
+        ledger.propose(id, 1, 2, ROOT, OTHER, false, 0, 0);
         vm.stopPrank();
     }
 
@@ -509,17 +509,39 @@ contract LedgerTest is Fixture {
         _propose(1, 4);
         vm.expectRevert(InvalidProposal.selector);
         vm.prank(AGGREGATOR);
-        ledger.propose(id, 1, 2, 0, OTHER, false);
+        ledger.propose(id, 1, 2, 0, OTHER, false, 0, 0);
         vm.expectRevert(InvalidProposal.selector);
         vm.prank(AGGREGATOR);
-        ledger.propose(id, 1, 2, ROOT, 0, false);
+        ledger.propose(id, 1, 2, ROOT, 0, false, 0, 0);
         vm.expectRevert(NoBatch.selector);
         vm.prank(AGGREGATOR);
-        ledger.propose(id, 1, 2, ROOT, OTHER, true);
+        ledger.propose(id, 1, 2, ROOT, OTHER, true, 0, 0);
         vm.expectRevert(abi.encodeWithSelector(NotBonded.selector, members[0]));
         vm.prank(members[0]);
-        ledger.propose(id, 1, 2, ROOT, OTHER, false);
+        ledger.propose(id, 1, 2, ROOT, OTHER, false, 0, 0);
         _propose(1, 2);
+    }
+
+    /// Attack: a proposal is brought to a chain that does not hold what its author saw, to make it false there.
+    function test_propose_binds_to_the_chain_that_was_seen() public {
+        _open(1);
+        for (uint256 i; i < 3; ++i) {
+            _commit(i, 1);
+        }
+        vm.roll(1000);
+        bytes32 seenHash = blockhash(999);
+        require(seenHash != 0, "the newest block has a hash");
+        uint256[4] memory others = [uint256(998), 1000, 743, 1001];
+        for (uint256 i; i < others.length; ++i) {
+            vm.expectRevert(abi.encodeWithSelector(Reorganised.selector, others[i]));
+            vm.prank(AGGREGATOR);
+            ledger.propose(id, 1, 3, ROOT, OTHER, false, others[i], seenHash);
+        }
+        vm.expectRevert(abi.encodeWithSelector(Reorganised.selector, 999));
+        vm.prank(AGGREGATOR);
+        ledger.propose(id, 1, 3, ROOT, OTHER, false, 999, ~seenHash);
+        vm.prank(AGGREGATOR);
+        ledger.propose(id, 1, 3, ROOT, OTHER, false, 999, seenHash);
     }
 
     /* FUZZ */

@@ -59,7 +59,7 @@ contract RecoveryTest is Court {
         t.combine();
         (bytes32 sumRoot, bytes32 nextRoot) = (t.sumRoot(), t.nextTree.root());
         vm.prank(RIVAL);
-        ledger.propose(id, 1, 4, sumRoot, nextRoot, false);
+        ledger.propose(id, 1, 4, sumRoot, nextRoot, false, 0, 0);
         _stands(_sum(t, 1, 0, 0));
         vm.warp(1151);
         ledger.finalise(id, 1);
@@ -77,7 +77,7 @@ contract RecoveryTest is Court {
         t.combine();
         (bytes32 sumRoot, bytes32 nextRoot) = (t.sumRoot(), t.nextTree.root());
         vm.prank(AGGREGATOR);
-        ledger.propose(id, 1, 5, sumRoot, nextRoot, false);
+        ledger.propose(id, 1, 5, sumRoot, nextRoot, false, 0, 0);
         _refutes(_order(t, 0, 1), Fault.Order);
         Entry memory e = late.entry();
         vm.prank(e.member);
@@ -109,7 +109,7 @@ contract RecoveryTest is Court {
         require(ledger.task(id).head == 0 && ledger.task(id).pending == 1, "task");
         vm.expectRevert(abi.encodeWithSelector(RoundVoid.selector, 4));
         vm.prank(AGGREGATOR);
-        ledger.propose(id, 4, 2, ROOT, OTHER, false);
+        ledger.propose(id, 4, 2, ROOT, OTHER, false, 0, 0);
         vm.warp(9000);
         vm.expectRevert(abi.encodeWithSelector(RoundVoid.selector, 2));
         ledger.finalise(id, 2);

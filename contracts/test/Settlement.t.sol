@@ -191,7 +191,7 @@ contract SettlementTest is Court {
         vm.warp(1050);
         ledger.lapse(id, 1);
         require(ledger.task(id).pending == 0, "pending");
-        bytes memory call = abi.encodeCall(ledger.propose, (id, 2, 3, ROOT, OTHER, false));
+        bytes memory call = abi.encodeCall(ledger.propose, (id, 2, 3, ROOT, OTHER, false, 0, 0));
         _refused(AGGREGATOR, call, abi.encodeWithSelector(RoundVoid.selector, 2));
         ledger.void(id, 2);
         _open(3);

@@ -7,6 +7,7 @@ interface Vm {
     function startPrank(address sender) external;
     function stopPrank() external;
     function warp(uint256 timestamp) external;
+    function roll(uint256 number) external;
     function getBlockTimestamp() external view returns (uint256 timestamp);
     function deal(address account, uint256 balance) external;
     function chainId(uint256 id) external;

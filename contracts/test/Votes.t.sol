@@ -333,7 +333,7 @@ contract VotesTest is Court {
         _hide(1);
         vm.warp(2000);
         vm.prank(RIVAL);
-        ledger.propose(id, 1, 3, OTHER, ROOT, false);
+        ledger.propose(id, 1, 3, OTHER, ROOT, false, 0, 0);
         _refused(ALICE, call, refusal);
     }
 
@@ -412,7 +412,7 @@ contract VotesTest is Court {
         _votes(1, 0);
         vm.warp(2000);
         vm.prank(RIVAL);
-        ledger.propose(id, 1, 3, OTHER, ROOT, false);
+        ledger.propose(id, 1, 3, OTHER, ROOT, false, 0, 0);
         _votes(1, 0);
         _attest(CAROL, 1);
         _votes(1, 1);

@@ -253,6 +253,12 @@ class NoBatch(Refused):
     """The round has no batch that could be adopted."""
 
 
+class Reorganised(Refused):
+    """The block that the proposer saw is not one of this chain's last 256."""
+
+    remedy = "Read the ledger again and propose anew."
+
+
 class NotSettled(Refused):
     """The proposal lacks the votes, or the proof, that its task asks for."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -443,6 +444,40 @@ def test_a_reorganisation(tmp_path: Path, depth: int, moment: str) -> None:
         town.until(lambda: MOMENTS[moment](town), moment)
         town.rpc("anvil_reorg", depth, [])
         assert town.finish(*running) == expected(range(3), 2)
+
+
+def receipt_of(town: Town, raw: str) -> dict[str, Any]:
+    """Send a transaction, and what became of it once it is in a block."""
+    digest = town.rpc("eth_sendRawTransaction", raw)
+    town.until(lambda: town.rpc("eth_getTransactionReceipt", digest) is not None, "its block")
+    found: dict[str, Any] = town.rpc("eth_getTransactionReceipt", digest)
+    return found
+
+
+def test_a_proposal_comes_back_before_its_commitments(tmp_path: Path) -> None:
+    """Promise: a proposal brought to a chain without the commitments that it counts is refused there, instead of false there."""
+    with Town(tmp_path, 3, 2) as town:
+        line = town.line()
+        line.fault(hold=town.calldata(Open(town.task, 2)))
+        running = [*town.everybody(line.url), town.validator()]
+        town.until(lambda: line.hit() > 0, "the next round on its way")
+        *commits, proposal = line.sent()[-4:]
+        call = town.sent()[-1].call
+        assert isinstance(call, Propose)
+        town.rpc("anvil_rollback", 4)
+        # It is refused for its block alone: the contract does not count commitments.
+        message = {
+            "from": "0x" + town.account("aggregator").hex(),
+            "to": "0x" + town.contract.hex(),
+        }
+        free = contract.encode_call(replace(call, seen=0, seen_hash=bytes(32)))
+        town.rpc("eth_call", message | {"data": "0x" + free.hex()}, "latest")
+        for raw in (proposal, *reversed(commits)):
+            found = receipt_of(town, raw)
+            assert found["status"] == ("0x0" if raw == proposal else "0x1")
+        line.fault()
+        assert town.finish(*running) == expected(range(3), 2)
+        assert town.refutations() == []
 
 
 @pytest.mark.parametrize("moment", ["committing", "proposed"])

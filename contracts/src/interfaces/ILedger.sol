@@ -284,7 +284,19 @@ interface ILedger is ILedgerEvents {
     /// @notice Claim a round's sum tree over `count` members and the next model. Locks the caller's bond.
     /// @param adopt Whether to answer for the round's batch too: that it is sorted, and that its members signed it. Without, it
     /// counts for nothing. Direct commitments always count.
-    function propose(bytes32 id, uint32 number, uint32 count, bytes32 sumRoot, bytes32 nextRoot, bool adopt) external;
+    /// @param seen Number of a block that the proposer saw, one of the last 256.
+    /// @param seenHash Its hash: on a chain that does not hold it, a reorganised one, the proposal reverts instead of being false of
+    /// commitments that are not there. Zero: of no block.
+    function propose(
+        bytes32 id,
+        uint32 number,
+        uint32 count,
+        bytes32 sumRoot,
+        bytes32 nextRoot,
+        bool adopt,
+        uint256 seen,
+        bytes32 seenHash
+    ) external;
 
     /// @notice Finalise a proposal that is settled. Its bond is free if its window has passed; else `release` frees it then.
     function finalise(bytes32 id, uint32 number) external;

@@ -63,6 +63,8 @@ error RoundVoid(uint32 round);
 error NotVoid();
 /// @dev The round has no batch that could be adopted.
 error NoBatch();
+/// @dev The block that the proposer saw is not one of this chain's last 256.
+error Reorganised(uint256 seen);
 /// @dev The proposal lacks the votes, or the proof, that its task asks for.
 error NotSettled(uint32 round);
 /// @dev The proposal, or this part of it, is settled already.

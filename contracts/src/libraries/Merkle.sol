@@ -13,19 +13,20 @@ library Merkle {
         return sha256(abi.encodePacked(bytes1(0x01), left, right));
     }
 
-    /// @notice Root over digests of one level, in order: 32 bytes each, at least one.
+    /// @notice Root over digests of one level, in order: 32 bytes each, at least two.
     function rootOf(bytes calldata digests) internal pure returns (bytes32) {
-        uint256 width = digests.length / 32;
+        uint256 width = (digests.length / 32 + 1) / 2;
         bytes32[] memory level = new bytes32[](width);
         for (uint256 i; i < width; ++i) {
-            level[i] = bytes32(digests[32 * i:32 * i + 32]);
+            bytes calldata pair = digests[64 * i:];
+            level[i] = pair.length >= 64 ? sha256(bytes.concat(hex"01", pair[:64])) : bytes32(pair);
         }
         while (width > 1) {
-            for (uint256 i; i < width / 2; ++i) {
-                level[i] = nodeHash(level[2 * i], level[2 * i + 1]);
+            uint256 next = (width + 1) / 2;
+            for (uint256 i; i < next; ++i) {
+                level[i] = 2 * i + 1 < width ? nodeHash(level[2 * i], level[2 * i + 1]) : level[2 * i];
             }
-            if (width % 2 == 1) level[width / 2] = level[width - 1];
-            width = (width + 1) / 2;
+            width = next;
         }
         return level[0];
     }

@@ -17,6 +17,7 @@ from eth_typing import Hash32
 from .. import protocol
 from ..errors import InvalidParameter, JournalMismatch, Refused
 from ..protocol import (
+    ZERO_ROOT,
     Address,
     Balance,
     Ballot,
@@ -48,7 +49,8 @@ class HashchainLedger:
         self._wall = wall
         self._head = Head(0, sha256(TAG + bytes([difficulty])).digest())
         self.contract: Address = self._head.hash[:20]
-        self._state = State(CHAIN_ID, self.contract, commitment_author)
+        self._hashes = [self._head.hash]
+        self._state = State(CHAIN_ID, self.contract, commitment_author, self._block_hash)
         self._time = self._not_before = 0
         self._events: list[tuple[Cursor, Event]] = []
         self._journal = Journal(path, f"hashchain-{difficulty}")
@@ -144,16 +146,22 @@ class HashchainLedger:
 
     def _accept(self, head: Head, time: int, events: tuple[Event, ...]) -> None:
         self._head, self._time = head, time
+        self._hashes.append(head.hash)
         self._events += [(head, event) for event in events]
 
     def _forget(self) -> None:
         """A call was executed and its row not written: replay the journal when next asked."""
         self._head = Head(0, sha256(TAG + bytes([self.difficulty])).digest())
         self._state, self._time, self._events = (
-            State(CHAIN_ID, self.contract, commitment_author),
+            State(CHAIN_ID, self.contract, commitment_author, self._block_hash),
             0,
             [],
         )
+        self._hashes = [self._head.hash]
+
+    def _block_hash(self, number: int) -> bytes:
+        newest = self._head.number
+        return self._hashes[number] if max(0, newest - 255) <= number <= newest else ZERO_ROOT
 
     def _catch_up(self) -> None:
         for row in self._journal.rows(self._head.number):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ..fraud import Accused, Opening, Placed, Signed, Sought
 from ..sumtree import Entry, SumNode
-from .terms import Address, Parameters, Root, TaskId
+from .terms import ZERO_ROOT, Address, Parameters, Root, TaskId
 
 
 @dataclass(frozen=True)
@@ -90,6 +90,9 @@ class Propose:
 
     With `adopt` it answers for the round's batch too: that it is sorted, and that its members signed it. Without, the
     batch counts for nothing; nobody needs to answer for what another posted. Direct commitments always count.
+
+    `seen` and `seen_hash` are a block that the aggregator saw all of this in, one of the last 256: on a chain that does not hold it, a
+    reorganised one, the proposal is refused instead of being false of commitments that are not there. A hash of zeros names no block.
     """
 
     task: TaskId
@@ -98,6 +101,8 @@ class Propose:
     sum_root: Root
     next_root: Root
     adopt: bool = False
+    seen: int = 0
+    seen_hash: Root = ZERO_ROOT
 
 
 @dataclass(frozen=True)

@@ -303,6 +303,8 @@ def process_propose(state: State, call: Propose, sender: Address, now: int) -> t
         raise errors.InvalidProposal()
     if call.adopt and current.batch_count == 0:
         raise errors.NoBatch()
+    if call.seen_hash not in (ZERO_ROOT, state.block_hash(call.seen)):
+        raise errors.Reorganised(call.seen)
     held = get_balance(state, sender)
     if held.free < p.bond:
         raise errors.NotBonded(sender)

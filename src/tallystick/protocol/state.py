@@ -146,6 +146,11 @@ Author = Callable[[int, Address, TaskId, int, Entry, bytes], Address]
 """(chain id, contract, task, round, entry, signature) -> the account that signed, or zeros."""
 
 
+def get_no_hash(number: int) -> Root:
+    """Of a ledger without blocks."""
+    return ZERO_ROOT
+
+
 @dataclass
 class State:
     """State of a ledger: what the contract's storage holds."""
@@ -154,6 +159,8 @@ class State:
     contract: Address
     author: Author
     """Who signed a commitment: the one thing here that a standard library cannot tell."""
+    block_hash: Callable[[int], Root] = get_no_hash
+    """The hash of one of the 256 blocks before the one being made, by number; zeros for any other (`BLOCKHASH`, Yellow Paper)."""
     slashed: int = 0
     tasks: dict[TaskId, Task] = field(default_factory=dict)
     balances: dict[Address, Balance] = field(default_factory=dict)

@@ -22,11 +22,13 @@ from ..errors import (
     BlobUnavailable,
     InvalidBlob,
     InvalidProposal,
+    LedgerUnavailable,
     ModelMismatch,
     NotCommitted,
+    Reorganised,
     RootMismatch,
 )
-from ..ledger import Cursor, Ledger, Signer
+from ..ledger import Cursor, Head, Ledger, Signer
 from ..ledger import Receipt as Transaction
 from ..protocol import (
     DIGEST_BYTES,
@@ -86,7 +88,8 @@ class Aggregator:
         self.height = 0
         self.words: Words = np.zeros(0, np.int32)
         self._signer = signer
-        self._cursor: Cursor | None = None
+        self._began: Cursor | None = None
+        """A block before the round's first."""
         self._pending: list[tuple[int, int]] = []
         self._members: set[bytes] = set()
         self._inquiry = Inquiry(ledger, task)
@@ -191,7 +194,7 @@ class Aggregator:
         self._begin()
         self.number, self.height = number, current.height
         self.words = self._model(self.ledger.round(self.task, current.parent).next_root)
-        self._cursor = None
+        self._began = None
         self._sync()
         found = roster(self.ledger, self.store, self.task, number)
         self._batch = found.batch or self._batch
@@ -208,10 +211,11 @@ class Aggregator:
         if task.pending == 0:
             self.number = task.opened + 1
             self._free_slot(self.number - self.parameters.slots)
+            self._began = self.ledger.head()
             self._send(Open(self.task, self.number))
         else:
             self.number = task.pending
-            self._cursor = None
+            self._began = None
             self._sync()
             self._revive()
         self.height = self.ledger.round(self.task, self.number).height
@@ -282,18 +286,42 @@ class Aggregator:
         """Exclude who committed and did not deliver, combine, store and propose the next model.
 
         Waits for the commit deadline where members have yet to commit. Raises `InvalidProposal` below the quorum: `open`
-        again gives the round a new window.
+        again gives the round a new window. Where the chain is reorganised under the proposal, it is made again on what is there then.
         """
-        self._exclude()
-        current = self.ledger.round(self.task, self.number)
-        members = self.ledger.task(self.task).members
-        if len(self._accepted) + current.excluded != members:
+        while True:
+            seen, entries = self._fix_roster()
+            try:
+                return self._propose(seen, entries)
+            except Reorganised as refused:
+                log.warning("round %d: %s", self.number, refused)
+
+    def _fix_roster(self) -> tuple[Head, tuple[Entry, ...]]:
+        """A block, and who counts as of it: whoever else committed is excluded there, and nobody can commit any more.
+
+        All is read again from the ledger: an earlier answer may have been of blocks that a reorganisation took back.
+        """
+        waited = False
+        while True:
+            seen = self.ledger.head()
+            self._sync()
+            held = self._held()
+            if self._exclude(held):
+                continue
+            entries = sort_roster(
+                position.entry for member, position in held.items() if member in self._accepted
+            )
+            current = self.ledger.round(self.task, self.number)
+            members = self.ledger.task(self.task).members
+            if waited or len(entries) + current.excluded == members:
+                return seen, entries
             log.info("round %d: waiting for the commit deadline", self.number)
             self.ledger.wait(current.commit_deadline + 1)
-            self._exclude()
-        entries = sort_roster(self._accepted.values())
+            waited = True
+
+    def _propose(self, seen: Head, entries: tuple[Entry, ...]) -> Closed:
         if len(entries) < self.parameters.quorum:
             raise InvalidProposal()
+        current = self.ledger.round(self.task, self.number)
         p = self.parameters
         # They were hashed on arrival, so they are not hashed again.
         updates = stored_vectors(self.store, [entry.root for entry in entries], p.dimension)
@@ -301,7 +329,9 @@ class Aggregator:
         self.store.put(Kind.MODEL, result.next_words, p.leaf_words)
         adopted = bool(self._batch.roster)
         tops = (result.tree.root, result.next_root)
-        receipts = self._send(Propose(self.task, self.number, len(entries), *tops, adopted))
+        receipts = self._send(
+            Propose(self.task, self.number, len(entries), *tops, adopted, seen.number, seen.hash)
+        )
         self._pending += [
             (event.round, event.final_at)
             for receipt in receipts
@@ -374,9 +404,18 @@ class Aggregator:
         return receipts
 
     def _sync(self) -> None:
-        """Read what the ledger says of this round since the last look."""
-        for cursor, event in self.ledger.events(self.task, self._cursor):
-            self._cursor = cursor
+        """Read what the ledger says of this round."""
+        try:
+            self._read()
+        except LedgerUnavailable:
+            if self._began is None:
+                raise
+            self._began = None  # Perhaps a reorganisation took that block back.
+            self._read()
+
+    def _read(self) -> None:
+        self._committed, self._excluded = {}, {}
+        for _, event in self.ledger.events(self.task, self._began):
             if isinstance(event, Committed) and event.round == self.number:
                 self._committed[event.member] = Entry(event.member, event.weight, event.root)
                 # Only its entry in the batch can have been excluded before, and that counts no more.
@@ -473,40 +512,32 @@ class Aggregator:
     def _blame(self, member: bytes, node: int | None, rejected: Rejected) -> None:
         self._rejected.setdefault(member, (node, rejected))
 
-    def _exclude(self) -> None:
-        """Exclude on the ledger whoever committed to this round and is not accepted, each once."""
-        self._sync()
-        positions = {
-            member: Position(entry, b"", 0, ()) for member, entry in self._committed.items()
-        }
-        for member, position in ({**self._batch.positions, **positions}).items():
-            if self._accepted.get(member, position.entry) != position.entry:
+    def _held(self) -> dict[bytes, Position]:
+        """What the ledger holds of each member, as it was last read; a direct commitment counts before the batch's."""
+        direct = {member: Position(entry, b"", 0, ()) for member, entry in self._committed.items()}
+        return {**self._batch.positions, **direct}
+
+    def _exclude(self, held: dict[bytes, Position]) -> bool:
+        """Exclude on the ledger whoever committed to this round and is not accepted, each once. Whether there was anybody."""
+        anybody = False
+        for member, position in held.items():
+            entry = position.entry
+            if self._accepted.get(member, entry) != entry:
                 # Its direct commitment came after its update, which was of the batch; the direct one counts.
                 del self._accepted[member]
                 detail = "committed directly to another update than the batch's"
                 self._blame(member, None, Rejected(Reason.WRONG_ROOT, detail))
             if member in self._accepted or member in self._excluded:
                 continue
-            entry, reason = position.entry, self._reason(member)
-            call = Exclude(
-                self.task,
-                self.number,
-                member,
-                entry.weight,
-                entry.root,
-                reason,
-                position.signature,
-                position.index,
-                position.path,
-            )
-            try:
-                self._send(call)
-            except AlreadyExcluded:
-                pass
-            except NotCommitted:  # It committed directly since the last look, which counts instead.
-                self._exclude()
-                return
-            self._excluded[member] = reason
+            anybody = True
+            with suppress(AlreadyExcluded, NotCommitted):  # The ledger has changed: look again.
+                self._send(
+                    Exclude(
+                        self.task, self.number, member, entry.weight, entry.root, self._reason(member),
+                        position.signature, position.index, position.path,
+                    )
+                )  # fmt: skip
+        return anybody
 
     def _reason(self, member: bytes) -> Reason:
         if member in self._rejected:
