@@ -688,7 +688,7 @@ def test_an_aggregator_killed_between_excluding_and_proposing_is_no_liar(tmp_pat
 
     for index in range(2):
         deliver(boss, index)
-    boss._exclude()
+    boss._exclude(boss._held())
     back = toy.aggregator(federation)
     assert back.open() == 1
     back.post_batch()
