@@ -110,7 +110,10 @@ def measure(members: int, batched: bool, rounds: int) -> dict[str, int]:
                     excluded = 1
         digests = [merkle.leaf_hash(bytes([number, k])) for k in range(PIECES)]
         root = merkle.root_of(digests)
-        proposal = Propose(task, number, members - excluded, b"\x03" * 32, root, batched)
+        seen, roots = chain.head(), (b"\x03" * 32, root)
+        proposal = Propose(
+            task, number, members - excluded, *roots, batched, seen.number, seen.hash
+        )
         send(aggregator, proposal, "propose")
         sought = Sought(Vector.NEXT, (), 0, (), HEIGHT, 0, root, ())
         send(validators[0], Demand(task, number, sought), "demand")
