@@ -280,8 +280,8 @@ contract LeafGasTest is Small {
 /// zero, for such cost most.
 contract ChallengeGasTest is Metered {
     uint256 internal constant DIMENSION = 1_000_000;
-    uint256 internal constant LEAF_WORDS = 64;
-    uint256 internal constant FAN_IN = 4;
+    uint256 internal constant LEAF_WORDS = 128;
+    uint256 internal constant FAN_IN = 3;
     uint256 internal constant LIMIT = 350_000;
     address internal constant OMITTED = address(0x1111111111111111111111111111111111111111);
 
