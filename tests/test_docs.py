@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 import shutil
 import subprocess
@@ -202,6 +203,21 @@ def test_every_fault_has_a_test_and_every_test_a_fault() -> None:
         tree = ast.parse((ROOT / "tests" / "faults" / f"{name}.py").read_text())
         defined = [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]
         assert listed == [each for each in defined if each.startswith("test_")]
+
+
+def test_gas_is_what_was_recorded() -> None:
+    """Promise: the gas in docs/protocol.md is that of the snapshots which forge checks."""
+    text = (DOCS / "protocol.md").read_text().split("## Gas")[1].split("\n## ")[0]
+    shown = {int(found.replace(",", "")) for found in re.findall(r"(?<=\| )\d[\d,]*(?= \|)", text)}
+    recorded = [
+        json.loads((ROOT / "contracts" / "snapshots" / f"{name}.json").read_text())
+        for name in ("calls", "challenge")
+    ]
+    known = {int(gas) for each in recorded for gas in each.values()}
+    bounds = {35_000, 60_000, 80_000, 120_000, 100, 1_000, 10_000}
+    assert shown - bounds <= known
+    assert {int(gas) for gas in recorded[1].values()} <= shown
+    assert int(recorded[0]["propose"]) in shown
 
 
 def test_every_page_is_listed() -> None:
