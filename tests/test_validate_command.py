@@ -180,7 +180,14 @@ def until(true: Callable[[], bool], seconds: float = 90) -> None:
 def watcher(at: Court, folder: Path) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "tallystick", "validate", *settings(at), "--json"]
     with (folder / "told").open("w") as out, (folder / "said").open("w") as err:
-        return subprocess.Popen([*command, "--every", "0.2"], stdout=out, stderr=err, text=True)
+        return subprocess.Popen(
+            [*command, "--every", "0.2"], stdout=out, stderr=err, text=True, preexec_fn=_interruptible,  # noqa: PLW1509
+        )  # fmt: skip
+
+
+def _interruptible() -> None:
+    """A shell has what it starts in the background ignore Ctrl-C, and all that this starts."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def test_a_process_of_its_own_on_a_node(node: str, tmp_path: Path, keystore: str) -> None:
