@@ -47,12 +47,10 @@ class HashchainLedger:
         self.chain_id = CHAIN_ID
         self.difficulty = difficulty
         self._wall = wall
-        self._head = Head(0, sha256(TAG + bytes([difficulty])).digest())
-        self.contract: Address = self._head.hash[:20]
-        self._hashes = [self._head.hash]
-        self._state = State(CHAIN_ID, self.contract, commitment_author, self._block_hash)
-        self._time = self._not_before = 0
-        self._events: list[tuple[Cursor, Event]] = []
+        self._genesis = sha256(TAG + bytes([difficulty])).digest()
+        self.contract: Address = self._genesis[:20]
+        self._not_before = 0
+        self._begin()
         self._journal = Journal(path, f"hashchain-{difficulty}")
         self._catch_up()
 
@@ -139,7 +137,7 @@ class HashchainLedger:
                 self._journal.append(Row(number, time, body, nonce + sealed))
         except BaseException:
             if executed:
-                self._forget()
+                self._begin()  # Memory is ahead of the journal: replay it when next asked.
             raise
         self._accept(Head(number, sealed), time, events)
         return Receipt(call, sealed, number, 0, events)
@@ -149,15 +147,11 @@ class HashchainLedger:
         self._hashes.append(head.hash)
         self._events += [(head, event) for event in events]
 
-    def _forget(self) -> None:
-        """A call was executed and its row not written: replay the journal when next asked."""
-        self._head = Head(0, sha256(TAG + bytes([self.difficulty])).digest())
-        self._state, self._time, self._events = (
-            State(CHAIN_ID, self.contract, commitment_author, self._block_hash),
-            0,
-            [],
-        )
-        self._hashes = [self._head.hash]
+    def _begin(self) -> None:
+        self._head, self._time = Head(0, self._genesis), 0
+        self._hashes = [self._genesis]
+        self._state = State(CHAIN_ID, self.contract, commitment_author, self._block_hash)
+        self._events: list[tuple[Cursor, Event]] = []
 
     def _block_hash(self, number: int) -> bytes:
         newest = self._head.number

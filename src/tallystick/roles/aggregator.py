@@ -32,7 +32,6 @@ from ..ledger import Cursor, Head, Ledger, Signer
 from ..ledger import Receipt as Transaction
 from ..protocol import (
     DIGEST_BYTES,
-    Admitted,
     Call,
     CommitBatch,
     Committed,
@@ -55,6 +54,7 @@ from .inquiry import Inquiry
 from .outcome import Closed, Exclusion, Rejected
 from .receipt import Place, Receipt, Reply, reply_author, signed_by_member
 from .settlement import settle_leaves
+from .sponsor import admitted
 from .validator import Validator
 from .vectors import stored_vectors
 
@@ -339,11 +339,10 @@ class Aggregator:
             if isinstance(event, Proposed)
         ]
         if self.parameters.settlement == Settlement.PROVEN:
-            everybody = self._everybody()
             self._note(
                 settle_leaves(
-                    self.ledger, self._signer, self.task, self.number, everybody, entries, self.words,
-                    updates, result.next_words,
+                    self.ledger, self._signer, self.task, self.number,
+                    admitted(self.ledger, self.task), entries, self.words, updates, result.next_words,
                 )
             )  # fmt: skip
         self.words = result.next_words
@@ -357,11 +356,6 @@ class Aggregator:
             result.next_root,
             self._batch.root if adopted else b"",
         )
-
-    def _everybody(self) -> list[bytes]:
-        """All members of the task."""
-        events = self.ledger.events(self.task, None)
-        return [event.member for _, event in events if isinstance(event, Admitted)]
 
     def combine(self, entries: Sequence[Entry], updates: Sequence[Readable]) -> Combined:
         """What the round comes to: whoever has its updates (int32[d] each) finds the same."""

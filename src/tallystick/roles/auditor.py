@@ -191,9 +191,8 @@ class _Replay:
                 case protocol.Proposed(round=number):
                     told[number].proposed = event
                 case protocol.Refuted(round=number) | protocol.Lapsed(round=number):
-                    if not told[
-                        number
-                    ].final:  # What votes have made final stays, and is found out below.
+                    # What votes have made final stays, and is found out below.
+                    if not told[number].final:
                         told[number].proposed = None
                 case protocol.Finalised(round=number):
                     told[number].final = True

@@ -27,7 +27,7 @@ from ..store import Kind, Store
 from . import finality
 from .aggregator import Aggregator
 from .participant import Participant
-from .sponsor import bond
+from .sponsor import admitted, bond
 from .validator import Validator, Verdict
 
 log = logging.getLogger("tallystick")
@@ -231,11 +231,7 @@ class Peer:
 
     def _place(self, height: int) -> int:
         """How many turns come before this account's: members take them in order of their accounts, from another each height."""
-        order = sorted(
-            event.member
-            for _, event in self.ledger.events(self.task, None)
-            if isinstance(event, Admitted)
-        )
+        order = sorted(admitted(self.ledger, self.task))
         if self.member not in order:
             return 0
         return (order.index(self.member) - height) % len(order)

@@ -33,13 +33,9 @@ def settle_leaves(
     receipts: list[Receipt] = []
     everybody = tuple(sorted(people))
     calls: list[SettleRoster | SettleLeaf] = [SettleRoster(task, number, everybody, tuple(entries))]
-    leaves = -(-len(base) // words)
     vectors = [*(update[:] for update in updates), base, following]
-    hashes = [_hashes(vector, words) for vector in vectors]
-    for leaf in range(leaves):
-        *parts, old, new = (
-            _open(vector, words, leaf, each) for vector, each in zip(vectors, hashes, strict=True)
-        )
+    openings = [_open(vector, UPDATE_BYTES * words) for vector in vectors]
+    for leaf, (*parts, old, new) in enumerate(zip(*openings, strict=True)):
         calls.append(SettleLeaf(task, number, leaf, tuple(entries), tuple(parts), old, new))
     for call in calls:
         try:
@@ -49,10 +45,11 @@ def settle_leaves(
     return receipts
 
 
-def _hashes(vector: Words, words: int) -> list[bytes]:
-    return merkle.leaf_hashes(as_bytes(vector), UPDATE_BYTES * words)
-
-
-def _open(vector: Words, words: int, leaf: int, hashes: list[bytes]) -> Opening:
-    data = bytes(as_bytes(vector[leaf * words : (leaf + 1) * words]))
-    return Opening(data, merkle.path(hashes, leaf))
+def _open(vector: Words, size: int) -> list[Opening]:
+    """Every leaf of a vector, each of `size` bytes."""
+    data = as_bytes(vector)
+    paths = merkle.paths(merkle.leaf_hashes(data, size))
+    return [
+        Opening(bytes(data[leaf * size : (leaf + 1) * size]), path)
+        for leaf, path in enumerate(paths)
+    ]

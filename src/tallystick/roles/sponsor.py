@@ -105,14 +105,10 @@ def create_task(
         salt=secrets.token_bytes(32) if salt is None else salt,
     )
     task = task_digest(ledger.chain_id, ledger.contract, parameters)
-    admitted = {
-        event.member
-        for _, event in ledger.events(task, None)
-        if isinstance(event, protocol.Admitted)
-    }
+    there = set(admitted(ledger, task))
     if not _exists(ledger, task):
         ledger.send(signer, protocol.CreateTask(parameters))
-    missing = tuple(member for member in members if member not in admitted)
+    missing = tuple(member for member in members if member not in there)
     at_once = max(1, ADMISSION_GAS // (MEMBER_GAS + SLOT_GAS * slots))
     for start in range(0, len(missing), at_once):
         ledger.send(signer, protocol.Admit(task, missing[start : start + at_once]))
@@ -148,8 +144,13 @@ def stake(ledger: Ledger, signer: Signer, task: bytes, amount: int) -> None:
     ledger.send(signer, protocol.Stake(task, missing))
 
 
-def _exists(ledger: Ledger, task: bytes) -> bool:
+def admitted(ledger: Ledger, task: bytes) -> list[bytes]:
+    """All members of a task (addresses of 20 bytes), in the order of their admission."""
+    events = ledger.events(task, None)
+    return [event.member for _, event in events if isinstance(event, protocol.Admitted)]
 
+
+def _exists(ledger: Ledger, task: bytes) -> bool:
     try:
         ledger.task(task)
     except UnknownTask:
